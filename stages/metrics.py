@@ -1,0 +1,33 @@
+"""Metrics and histories as files in Git: six significant digits, one fixed format."""
+
+import json
+from typing import Any
+
+from stages.files import replacing
+
+DIGITS = 6
+
+
+def published(value: Any) -> Any:
+    """Return `value` with every float in it, however deep, rounded to DIGITS."""
+    if isinstance(value, dict):
+        return {key: published(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [published(item) for item in value]
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}")
+    return value
+
+
+def write_json(path: str, content: dict[str, Any]) -> None:
+    """Write `content`, rounded, as JSON with sorted keys."""
+    text = json.dumps(published(content), indent=2, sort_keys=True, allow_nan=False)
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
+        file.write(text + "\n")
+
+
+def write_csv(path: str, columns: tuple[str, ...], rows: list[tuple]) -> None:
+    """Write `rows`, rounded, as CSV below a line of column names."""
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
+        for row in [columns, *rows]:
+            file.write(",".join(str(published(cell)) for cell in row) + "\n")

@@ -1,0 +1,67 @@
+"""The classifier's network, its first weights, and models as published files."""
+
+import json
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stages.files import damaged
+from stages.metrics import DIGITS
+from stages.rounding import round_significant
+from stages.tensors import load_tensors, save_tensors
+
+
+def build_network(n_features: int, hidden: int, n_classes: int) -> nn.Sequential:
+    """Return the article's network: X of shape (n, n_features) to probabilities (n, n_classes).
+
+    Without its last layer, `network[:-1]`, it gives the logits.
+    """
+    return nn.Sequential(
+        nn.Linear(n_features, hidden),
+        nn.BatchNorm1d(hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, n_classes),
+        nn.Softmax(dim=1),
+    )
+
+
+def initialise(network: nn.Sequential, generator: torch.Generator) -> None:
+    """Draw the first weights and biases of all linear layers from `generator`, on the CPU.
+
+    The law is nn.Linear's own, uniform within 1 / sqrt(in_features) on both sides of 0. Its code
+    is not: `uniform_` fuses multiplication and addition on CPUs that can. In float64 whatever the
+    network's dtype, so that float32 starts from the same weights.
+    """
+    for layer in network:
+        if isinstance(layer, nn.Linear):
+            bound = 1 / math.sqrt(layer.in_features)
+            for parameter in (layer.weight, layer.bias):
+                uniform = torch.rand(parameter.shape, generator=generator, dtype=torch.float64)
+                parameter.data.copy_((uniform * 2 - 1) * bound)
+
+
+def published(tensor: Tensor) -> Tensor:
+    """Return a copy of a model's tensor as it is stored: six significant digits, float32, CPU.
+
+    Rounding is the firebreak between machines: a difference in the last bits ends here. Integers
+    (BatchNorm's num_batches_tracked) stay what they are.
+    """
+    tensor = tensor.detach().cpu()
+    if not tensor.is_floating_point():
+        return tensor.clone()
+    return torch.from_numpy(round_significant(tensor.double().numpy(), DIGITS)).float()
+
+
+def save_model(path: str, state: dict[str, Tensor], **facts: Any) -> None:
+    """Write a published `state`, with what a loader must know besides: `facts`, as JSON."""
+    save_tensors(path, state, json.dumps(facts, sort_keys=True))
+
+
+def load_model(path: str, maker: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the state and the facts of a model file that the stage `maker` makes."""
+    state, entry = load_tensors(path, maker)
+    if entry is None:
+        raise damaged(path, maker)
+    return state, json.loads(entry)

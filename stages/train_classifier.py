@@ -1,0 +1,123 @@
+"""Train a small network to tell the clusters apart.
+
+data/tensors/classification.safetensors -> data/models/classifier.safetensors (the network's
+state), data/models/classifier_snapshots.safetensors (its state at some epochs, as
+<epoch>/<name in the state dict>), metrics/train_classifier.csv (epoch, loss),
+metrics/train_classifier.json
+
+    loss = cross entropy of the network's output, which the article takes from a softmax
+    (loss_on: probabilities), as if that gave logits; or of the logits themselves (loss_on: logits)
+"""
+
+from stages.parameters import TrainClassifier, read_parameters
+
+if __name__ == "__main__":  # a wrong value is answered before the slow imports
+    read_parameters(TrainClassifier)
+
+import copy
+from collections.abc import Collection, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from stages.limits import softmax_loss_floor
+from stages.metrics import write_csv, write_json
+from stages.models import build_network, initialise, published, save_model
+from stages.progress import follow
+from stages.runtime import no_compiler, set_up
+from stages.tensors import load_tensors
+
+TENSORS = "data/tensors/classification.safetensors"
+MODEL = "data/models/classifier.safetensors"
+SNAPSHOTS = "data/models/classifier_snapshots.safetensors"
+HISTORY = "metrics/train_classifier.csv"
+METRICS = "metrics/train_classifier.json"
+
+State = dict[str, Tensor]
+
+
+def published_state(network: nn.Module) -> State:
+    """Return a copy of the network's parameters and running statistics, as they are stored."""
+    return {name: published(tensor) for name, tensor in network.state_dict().items()}
+
+
+def train(
+    X: Tensor,
+    y: Tensor,
+    network: nn.Sequential,
+    loss_function: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    epochs: int,
+    snapshots: Collection[int],
+) -> Iterator[tuple[int, float, State | None]]:
+    """Train `network` in place on all of X, (n_samples, n_features), and y, (n_samples,).
+
+    Yields rows (epoch, loss, state): row k is the state after k updates, with the loss there; the
+    state itself is copied for the epochs in `snapshots`, else None.
+    """
+    for epoch in range(epochs):
+        state = published_state(network) if epoch in snapshots else None
+        output = network(X)  # (n_samples, n_classes)
+        loss = loss_function(output, y)  # ()
+        yield epoch, loss.item(), state
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    state = published_state(network) if epochs in snapshots else None
+    with torch.no_grad():  # on a copy: BatchNorm counts every batch that it sees
+        loss = loss_function(copy.deepcopy(network)(X), y)
+    yield epochs, loss.item(), state
+
+
+def main() -> None:
+    """Run the stage."""
+    parameters = read_parameters(TrainClassifier)
+    training = parameters.train_classifier
+    device = set_up(parameters.device, training.dtype)
+    dtype = getattr(torch, training.dtype)
+
+    tensors, _ = load_tensors(TENSORS, maker="convert_to_tensors")
+    X = tensors["X_train"].to(device, dtype)  # (n_samples, n_features)
+    y = tensors["y_train"].to(device)  # (n_samples,)
+    sizes = {
+        "n_features": X.shape[1],
+        "hidden": training.hidden,
+        "n_classes": int(y.max()) + 1,
+    }
+
+    network = build_network(**sizes)
+    initialise(network, torch.Generator().manual_seed(training.seed))
+    network.to(device, dtype)
+    # BatchNorm subtracts the mean, and with it this bias: its gradient is 0 but for rounding noise,
+    # which RMSprop and Adam would scale up to full steps, other ones on every machine.
+    network[0].bias.requires_grad_(False)
+    loss_function = nn.CrossEntropyLoss()
+    on_probabilities = training.loss_on == "probabilities"
+    output = network if on_probabilities else network[:-1]
+    with no_compiler():
+        optimizer = getattr(torch.optim, training.optimizer.name)(
+            network.parameters(), **training.optimizer.arguments
+        )
+        rows = train(X, y, output, loss_function, optimizer, training.epochs, training.snapshots)
+        history = follow("train_classifier", rows, training)
+
+    floor = softmax_loss_floor(sizes["n_classes"]) if on_probabilities else 0.0
+    loss = history[-1][1]
+    save_model(MODEL, published_state(network), kind="classifier", **sizes)
+    snapshots = {
+        f"{epoch}/{name}": tensor
+        for epoch, _, state in history
+        if state is not None
+        for name, tensor in state.items()
+    }
+    save_model(SNAPSHOTS, snapshots, kind="classifier snapshots", **sizes)
+    write_csv(HISTORY, ("epoch", "loss"), [row[:2] for row in history])
+    write_json(METRICS, {"train_classifier": {"loss": loss, "loss_floor": floor}})
+    print(
+        f"train_classifier: loss {loss:.6g} after {training.epochs} epochs of "
+        f"{training.optimizer.name} on {training.loss_on} (floor: {floor:.6g})"
+    )
+
+
+if __name__ == "__main__":
+    main()
