@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from stages import figures
+from stages.files import require
 from stages.limits import bayes_accuracy, least_squares_weight
 from stages.metrics import DIGITS, write_csv, write_json
 from stages.models import build_network, load_model
-from stages.files import require
 from stages.rounding import round_significant
 from stages.tensors import load_tensors
 
@@ -115,7 +115,12 @@ def draw_classifier(
     snapshots: dict[str, nn.Sequential],
     law: ClassificationLaw,
 ) -> None:
-    """Draw the clusters, the predictions before, during and after training, and the boundaries."""
+    """Draw the clusters, the predictions before, during and after training, and the boundaries.
+
+    Before and during training the network is seen as its loss was measured, with BatchNorm taking
+    the mean and variance of all training points; after training as it predicts, with the running
+    ones.
+    """
     losses = read_history(CLASSIFIER_HISTORY, maker="train_classifier")[:, 1]
     X, y = data["X_train"], data["y_train"].numpy()
     points = X.numpy()
@@ -127,7 +132,7 @@ def draw_classifier(
         f"{FIGURES}/classification_data.png", points, y, "class", "Classification: the data"
     )
     epochs = sorted(snapshots, key=int)
-    predictions = [predict(snapshots[epoch]) for epoch in epochs]
+    predictions = [predict(snapshots[epoch].train()) for epoch in epochs]
     figures.draw_classes(
         f"{FIGURES}/classifier_before.png",
         points,
@@ -173,7 +178,8 @@ def main() -> None:
     predicted = network(X).argmax(dim=1)
     draw_regression(line, weight.item(), law.regression.weight)
     draw_classifier(clusters, network, snapshots, law.classification)
-    write_csv(CONFUSION, ("actual", "predicted"), list(zip(y.tolist(), predicted.tolist())))
+    pairs = list(zip(y.tolist(), predicted.tolist(), strict=True))
+    write_csv(CONFUSION, ("actual", "predicted"), pairs)
     write_json(METRICS, metrics)
     print(
         f"evaluate: weight {metrics['regression']['weight']:.6g} (least squares: "

@@ -19,9 +19,11 @@ from PIL import Image
 from stages.files import replacing
 
 STYLE = {
-    "figure.figsize": (6.4, 4.2),
+    "figure.figsize": (6.4, 4.6),
+    "figure.constrained_layout.use": True,
+    "figure.constrained_layout.h_pad": 0.1,
+    "figure.constrained_layout.w_pad": 0.1,
     "figure.dpi": 100,
-    "savefig.dpi": 100,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -37,6 +39,8 @@ MARKERS = ("o", "^", "s", "v", "D", "P", "X")
 POINTS = {"linestyle": "none", "markeredgewidth": 0, "alpha": 0.75}
 FITTED = {"color": "black", "linestyle": "-"}
 IDEAL = {"color": "#d55e00", "linestyle": "--"}
+
+SQUARE = (5.6, 5.9)
 
 FRAMES = 101  # of the film at most
 FRAME_MS, LAST_FRAME_MS = 60, 2000
@@ -59,6 +63,14 @@ def save(figure: Figure, path: str) -> None:
         image.quantize(128, dither=Image.Dither.NONE).save(temporary, format="PNG", optimize=True)
 
 
+def add_legend(figure: Figure, axes: Sequence[Axes], *lines: Line2D) -> None:
+    """Put one legend below all axes, with each label once and `lines` last."""
+    named = {line.get_label(): line for each in axes for line in each.get_lines()}
+    named |= {line.get_label(): line for line in lines}
+    columns = int(figure.get_figwidth() / 2)
+    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=columns)
+
+
 def line_axes(figure: Figure, x: np.ndarray, y: np.ndarray, title: str) -> Axes:
     """Return axes with the points of the regression."""
     axes = figure.subplots()
@@ -71,7 +83,7 @@ def draw_regression_data(path: str, x: np.ndarray, y: np.ndarray) -> None:
     """Draw the points, x and y of shape (n,)."""
     with style():
         figure = Figure()
-        line_axes(figure, x, y, "Regression: the data").legend(loc="upper left")
+        add_legend(figure, [line_axes(figure, x, y, "Regression: the data")])
         save(figure, path)
 
 
@@ -85,7 +97,7 @@ def draw_fit(
         axes = line_axes(figure, x, y, title)
         axes.plot(ends, weight * ends, label=f"fitted line: y = {weight:.6g} x", **FITTED)
         axes.plot(ends, true_weight * ends, label=f"true line: y = {true_weight:.6g} x", **IDEAL)
-        axes.legend(loc="upper left")
+        add_legend(figure, [axes])
         save(figure, path)
 
 
@@ -100,9 +112,10 @@ def draw_film(path: str, x: np.ndarray, y: np.ndarray, history: np.ndarray) -> N
     with style():
         figure = Figure(dpi=80)
         canvas = FigureCanvasAgg(figure)
-        axes = line_axes(figure, x, y, "")
+        axes = line_axes(figure, x, y, "its place is kept by the layout")
+        axes.title.set_animated(True)
         (line,) = axes.plot(ends, 0 * ends, animated=True, label="fitted line", **FITTED)
-        axes.legend(loc="upper left")
+        add_legend(figure, [axes])
         canvas.draw()
         background = canvas.copy_from_bbox(figure.bbox)
         for epoch, loss, weight in history[chosen]:
@@ -112,7 +125,7 @@ def draw_film(path: str, x: np.ndarray, y: np.ndarray, history: np.ndarray) -> N
             axes.set_title(f"Epoch {epoch:.0f}: weight {weight:.4f}, loss {loss:.2f}")
             axes.draw_artist(axes.title)
             frames.append(Image.fromarray(np.array(canvas.buffer_rgba())).convert("RGB"))
-    palette = frames[-1].quantize(64, dither=Image.Dither.NONE)
+    palette = frames[-1].quantize(32, Image.Quantize.MAXCOVERAGE)
     frames = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     with replacing(path) as temporary:
         frames[0].save(
@@ -135,17 +148,17 @@ def plot_classes(axes: Axes, X: np.ndarray, classes: np.ndarray, label: str) -> 
             label=f"{label} {number}",
             **POINTS,
         )
-    axes.set(xlabel="x1", ylabel="x2")
+    axes.set(xlabel="x1", ylabel="x2", aspect="equal")
 
 
 def draw_classes(path: str, X: np.ndarray, classes: np.ndarray, label: str, title: str) -> None:
     """Draw the points X, (n, 2), by class, (n,); `label` says what kind of class."""
     with style():
-        figure = Figure()
+        figure = Figure(figsize=SQUARE)
         axes = figure.subplots()
         plot_classes(axes, X, classes, label)
         axes.set_title(title)
-        axes.legend(loc="upper left")
+        add_legend(figure, [axes])
         save(figure, path)
 
 
@@ -156,22 +169,20 @@ def draw_epochs(
     columns = min(4, len(titles))
     rows = -(-len(titles) // columns)
     with style():
-        figure = Figure(figsize=(2.4 * columns, 2.3 * rows + 0.8), layout="constrained")
+        figure = Figure(figsize=(2.4 * columns, 2.4 * rows + 1), layout="compressed")
         grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-        named = {}
-        for axes, classes, title in zip(grid.flat, predictions, titles, strict=False):
+        drawn, empty = np.split(grid.ravel(), [len(titles)])
+        for axes, classes, title in zip(drawn, predictions, titles, strict=True):
             plot_classes(axes, X, classes, "predicted class")
             axes.set_title(title)
             axes.label_outer()
-            handles, labels = axes.get_legend_handles_labels()
-            named |= dict(zip(labels, handles, strict=True))
-        for axes in list(grid.flat)[len(titles) :]:
+        for axes in drawn[-columns:]:  # the lowest of each column
+            axes.tick_params(labelbottom=True)
+            axes.set_xlabel("x1")
+        for axes in empty:
             axes.set_axis_off()
         figure.suptitle("Classifier: predicted class of the training points while it learns")
-        names = sorted(named)
-        figure.legend(
-            [named[name] for name in names], names, loc="outside lower center", ncols=len(names)
-        )
+        add_legend(figure, drawn)
         save(figure, path)
 
 
@@ -180,7 +191,8 @@ def plane(X: np.ndarray, n_steps: int = 201) -> tuple[np.ndarray, np.ndarray, np
 
     The grid has shape (n_steps * n_steps, 2), x1 running fastest.
     """
-    x1, x2 = (np.linspace(low, high, n_steps) for low, high in zip(X.min(0), X.max(0), strict=True))
+    low, high = X.min(axis=0), X.max(axis=0)
+    x1, x2 = np.linspace(low - 0.05 * (high - low), high + 0.05 * (high - low), n_steps).T
     return x1, x2, np.stack(np.meshgrid(x1, x2), axis=-1).reshape(-1, 2)
 
 
@@ -199,7 +211,7 @@ def draw_boundary(
     """
     x1, x2, _ = plane(X)
     with style():
-        figure = Figure()
+        figure = Figure(figsize=SQUARE)
         axes = figure.subplots()
         plot_classes(axes, X, classes, "predicted class")
         for boundary, line in ((scores, FITTED), (bayes_scores, IDEAL)):
@@ -211,9 +223,8 @@ def draw_boundary(
                     linestyles=line["linestyle"],
                     linewidths=matplotlib.rcParams["lines.linewidth"],
                 )
-        handles, labels = axes.get_legend_handles_labels()
-        handles += [Line2D([], [], **FITTED), Line2D([], [], **IDEAL)]
-        axes.legend(handles, [*labels, "learned boundary", "Bayes boundary"], loc="upper left")
+        learned = Line2D([], [], label="learned boundary", **FITTED)
+        add_legend(figure, [axes], learned, Line2D([], [], label="Bayes boundary", **IDEAL))
         axes.set_title(title)
         save(figure, path)
 

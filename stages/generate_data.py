@@ -90,7 +90,9 @@ def cluster_rows(
 
 def regression_data(seed: int, data: RegressionData) -> Iterator[tuple[str, Columns]]:
     """Yield (split, chunk of columns) for all points of the regression."""
-    for number, (split, n_rows) in enumerate(zip(SPLITS, (data.n_samples, data.n_test))):
+    for number, (split, n_rows) in enumerate(
+        zip(SPLITS, (data.n_samples, data.n_test), strict=True)
+    ):
         generator = stream(seed, 0, number)
         for columns in regression_rows(n_rows, data.weight, data.noise_std, generator):
             yield split, columns
@@ -99,7 +101,7 @@ def regression_data(seed: int, data: RegressionData) -> Iterator[tuple[str, Colu
 def classification_data(seed: int, data: ClassificationData) -> Iterator[tuple[str, Columns]]:
     """Yield (split, chunk of columns) for all points of the clusters, one after the other."""
     sizes = (data.n_samples_per_class, data.n_test_per_class)
-    for number, (split, n_rows) in enumerate(zip(SPLITS, sizes)):
+    for number, (split, n_rows) in enumerate(zip(SPLITS, sizes, strict=True)):
         for label, center in enumerate(data.centers):
             generator = stream(seed, 1, number, label)
             for columns in cluster_rows(n_rows, label, center, data.std, generator):
@@ -113,9 +115,12 @@ def write_parquet(path: str, names: Sequence[str], parts: Iterable[tuple[str, Co
     """
     schema = pa.schema([(name, TYPES[name]) for name in (*names, "split")])
     n_rows = 0
-    with replacing(path) as temporary, pq.ParquetWriter(
-        temporary, schema, compression="none", use_dictionary=["label", "split"]
-    ) as writer:
+    with (
+        replacing(path) as temporary,
+        pq.ParquetWriter(
+            temporary, schema, compression="none", use_dictionary=["label", "split"]
+        ) as writer,
+    ):
         for split, columns in parts:
             n_chunk = len(columns[names[0]])
             table = pa.table({**columns, "split": pa.repeat(split, n_chunk)}, schema=schema)
@@ -127,9 +132,7 @@ def write_parquet(path: str, names: Sequence[str], parts: Iterable[tuple[str, Co
 def main() -> None:
     """Run the stage."""
     data = read_parameters(GenerateData).generate_data
-    n_points = write_parquet(
-        REGRESSION, ("x", "y"), regression_data(data.seed, data.regression)
-    )
+    n_points = write_parquet(REGRESSION, ("x", "y"), regression_data(data.seed, data.regression))
     n_clustered = write_parquet(
         CLASSIFICATION, ("x1", "x2", "label"), classification_data(data.seed, data.classification)
     )

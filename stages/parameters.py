@@ -199,7 +199,9 @@ def sentence(error: dict[str, Any], record: type[Record]) -> str:
     if error["type"] == "extra_forbidden":
         keys = list(section.model_fields)
         where = path.rpartition(".")[0]
-        return f"{FILE}: {path} is no parameter; {where} takes {', '.join(keys)}." + meant(last, keys)
+        return f"{FILE}: {path} is no parameter; {where} takes {', '.join(keys)}." + meant(
+            last, keys
+        )
     if error["type"] in ("union_tag_invalid", "union_tag_not_found"):
         path, given = f"{path}.name", given.get("name")
         allowed = "one of {" + ", ".join(SECTIONS) + "}"

@@ -88,9 +88,7 @@ def main() -> None:
     final_loss, best_loss = history[-1][1], loss_function(forward(x, best), y).item()
     save_model(MODEL, {"weight": published(weight)}, kind="regression")
     write_csv(HISTORY, ("epoch", "loss", "weight"), history)
-    write_json(
-        METRICS, {"train_regression": {"loss": final_loss, "least_squares_loss": best_loss}}
-    )
+    write_json(METRICS, {"train_regression": {"loss": final_loss, "least_squares_loss": best_loss}})
     print(
         f"train_regression: weight {weight.item():.6g} after {training.epochs} epochs of "
         f"{training.optimizer.name}, loss {final_loss:.6g} (least squares: {best_loss:.6g})"

@@ -1,6 +1,7 @@
 """A YAML reader that agrees with DVC's."""
 
 import re
+from typing import ClassVar
 
 import yaml
 
@@ -16,7 +17,7 @@ class Loader(yaml.SafeLoader):
     Source: https://yaml.org/spec/1.2.2/#103-core-schema
     """
 
-    yaml_implicit_resolvers = {}
+    yaml_implicit_resolvers: ClassVar[dict] = {}
 
     def construct_mapping(self, node, deep=False):
         """Return the mapping; refuse a key that stands twice, as DVC does."""
