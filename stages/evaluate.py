@@ -158,11 +158,11 @@ def draw_classifier(
     )
 
 
+@torch.no_grad()
 def main() -> None:
     """Run the stage."""
     law = read_parameters(Evaluate).generate_data
     torch.set_num_threads(1)
-    torch.set_grad_enabled(False)
 
     line, _ = load_tensors(REGRESSION_TENSORS, maker="convert_to_tensors")
     clusters, _ = load_tensors(CLASSIFICATION_TENSORS, maker="convert_to_tensors")

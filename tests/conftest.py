@@ -1,0 +1,76 @@
+"""What the tests share: the project's files, a small pipeline to run, and stages as processes."""
+
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+PROJECT = Path(__file__).parents[1]
+STAGES = list(yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"])
+
+
+def environment(**variables):
+    """Return this process's environment with `variables`, free of what only a shell here sets."""
+    kept = {k: v for k, v in os.environ.items() if k not in {"OPENBLAS_CORETYPE", "PYTHONPATH"}}
+    kept["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
+    return kept | variables
+
+
+def run(*command, cwd, **variables):
+    """Run a command and return it finished, with its output as text."""
+    return subprocess.run(
+        command, cwd=cwd, env=environment(**variables), capture_output=True, text=True, check=False
+    )
+
+
+def run_stage(name, cwd, **variables):
+    """Run a stage as dvc.yaml does, as a process of its own."""
+    return run(sys.executable, "-m", f"stages.{name}", cwd=cwd, **variables)
+
+
+def call_main(name):
+    """Run a stage inside this process."""
+    importlib.import_module(f"stages.{name}").main()
+
+
+@pytest.fixture
+def edit(monkeypatch, tmp_path):
+    """Work in a temporary folder with the project's params.yaml; return how to edit it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text((PROJECT / "params.yaml").read_text())
+
+    def replace(*changes):
+        text = Path("params.yaml").read_text()
+        for old, new in changes:
+            assert text.count(old) >= 1, old
+            text = text.replace(old, new)
+        Path("params.yaml").write_text(text)
+
+    return replace
+
+
+@pytest.fixture
+def small(edit):
+    """Work in a temporary folder with parameters for eight rows of each data set."""
+    edit(
+        ("n_samples: 1000", "n_samples: 8"),
+        ("n_test: 1000", "n_test: 8"),
+        ("n_samples_per_class: 1000", "n_samples_per_class: 4"),
+        ("n_test_per_class: 1000", "n_test_per_class: 4"),
+        ("epochs: 100", "epochs: 5"),
+        ("epochs: 51", "epochs: 5"),
+        ("[0, 1, 2, 3, 4, 10, 50]", "[0, 2, 5]"),
+    )
+    return edit
+
+
+@pytest.fixture
+def finished(small):
+    """Work in a temporary folder where all stages have run on eight rows."""
+    for stage in STAGES:
+        call_main(stage)
+    return small

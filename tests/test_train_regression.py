@@ -1,0 +1,143 @@
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import PROJECT, call_main
+from safetensors.torch import load_file, safe_open
+from stages import generate_data
+from stages.errors import UserError
+from stages.limits import least_squares_weight
+from stages.parameters import GenerateData, read_parameters
+from stages.train_regression import HISTORY, METRICS, MODEL, forward, train
+from torch import nn, optim
+
+
+def article_data():
+    """Return x and y of the committed parameters, float64 (1000,)."""
+    data = read_parameters(GenerateData).generate_data
+    parts = generate_data.regression_data(data.seed, data.regression)
+    columns = next(columns for split, columns in parts if split == "train")
+    return columns["x"], columns["y"]
+
+
+def history(epochs, lr=1e-4, reduction="sum", dtype=torch.float64, initial=0.1, **arguments):
+    x, y = (torch.from_numpy(values).to(dtype) for values in article_data())
+    weight = torch.tensor(initial, dtype=dtype, requires_grad=True)
+    optimizer = optim.SGD([weight], lr=lr, **arguments)
+    return list(train(x, y, weight, nn.MSELoss(reduction=reduction), optimizer, epochs))
+
+
+@pytest.mark.parametrize("lr", [1e-4, 1e-3, 2.9e-3])
+def test_weight_follows_the_closed_recursion(edit, lr):
+    x, y = article_data()
+    best, factor = (x @ y) / (x @ x), 1 - 2 * lr * (x @ x)
+    for epoch, _, weight in history(epochs=100, lr=lr):
+        assert weight == pytest.approx(best + factor**epoch * (0.1 - best), abs=1e-9)
+
+
+def test_mean_reduction_is_the_sum_with_a_smaller_lr(edit):
+    by_mean = history(epochs=10, lr=0.1, reduction="mean")
+    by_sum = history(epochs=10, lr=0.1 / 1000, reduction="sum")
+    assert [w for _, _, w in by_mean] == pytest.approx([w for _, _, w in by_sum], abs=1e-12)
+
+
+def test_loss_of_a_row_belongs_to_its_weight(edit):
+    x, y = article_data()
+    for _, loss, weight in history(epochs=5):
+        assert loss == pytest.approx(((y - weight * x) ** 2).sum(), rel=1e-12)
+
+
+def test_rows_run_from_no_update_to_the_last(edit):
+    rows = history(epochs=3)
+    assert [epoch for epoch, _, _ in rows] == [0, 1, 2, 3]
+    assert rows[0][2] == 0.1
+
+
+def test_momentum_step_by_hand(edit):
+    x, y = article_data()
+    weight, velocity = 0.1, 0.0
+    for _, _, trained in history(epochs=5, momentum=0.9):
+        assert trained == pytest.approx(weight, abs=1e-12)
+        velocity = 0.9 * velocity - 2 * (x * (y - weight * x)).sum()
+        weight -= 1e-4 * velocity
+
+
+def test_committed_history_is_the_loop_in_numpy(edit):
+    x, y = article_data()
+    weight, expected = 0.1, []
+    for epoch in range(101):
+        residual = weight * x - y
+        expected.append((epoch, (residual**2).sum(), weight))
+        weight -= 1e-4 * 2 * (residual * x).sum()
+    with open(PROJECT / HISTORY, newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header == ["epoch", "loss", "weight"]
+    np.testing.assert_allclose(np.array(rows, dtype=float), expected, rtol=5.01e-6)
+
+
+def test_committed_weight_is_close_to_least_squares(edit):
+    weight = json.loads((PROJECT / "metrics/evaluate.json").read_text())["regression"]["weight"]
+    assert weight == pytest.approx(least_squares_weight(*article_data()), abs=0.01)
+
+
+def test_forward_is_the_weight_times_x():
+    assert forward(torch.tensor([1.0, 2.0]), torch.tensor(3.0)).tolist() == [3.0, 6.0]
+
+
+def test_model_file_holds_one_rounded_weight(finished):
+    assert load_file(MODEL)["weight"].shape == ()
+    assert load_file(MODEL)["weight"].dtype == torch.float32
+    with safe_open(MODEL, framework="pt") as file:
+        assert file.metadata() == {"model": '{"kind": "regression"}'}
+
+
+def test_published_weight_is_the_last_of_the_history(finished):
+    last = Path(HISTORY).read_text().splitlines()[-1].split(",")[2]
+    assert f"{load_file(MODEL)['weight'].item():.6g}" == last
+
+
+def test_loss_stands_beside_that_of_least_squares(finished):
+    metrics = json.loads(Path(METRICS).read_text())["train_regression"]
+    assert 0 < metrics["least_squares_loss"] <= metrics["loss"]
+
+
+def test_divergence_names_epoch_lr_and_bound(edit):
+    edit(("lr: 1.0e-4", "lr: 1"))
+    call_main("generate_data")
+    call_main("convert_to_tensors")
+    with pytest.raises(UserError) as error:
+        call_main("train_regression")
+    assert str(error.value) == (
+        "train_regression: the loss must stay finite; it is inf at epoch 55 with SGD and lr 1.0. "
+        "Plain SGD diverges here from lr 1 / sum(x^2) = 0.0029985 on. "
+        "Lower train_regression.optimizer.lr in params.yaml."
+    )
+    assert not Path("metrics/train_regression.json").exists()
+
+
+@pytest.mark.parametrize(("lr", "converges"), [(0.00299, True), (0.00301, False)])
+def test_bound_on_lr_is_where_sgd_turns(edit, lr, converges):
+    rows = history(epochs=50, lr=lr)
+    assert (rows[-1][1] < rows[0][1]) is converges
+
+
+def test_float32_trains_in_float32(small):
+    small(("dtype: float64", "dtype: float32"))
+    for stage in ("generate_data", "convert_to_tensors", "train_regression"):
+        call_main(stage)
+    in_float32 = Path(HISTORY).read_text()
+    small(("dtype: float32", "dtype: float64"))
+    call_main("train_regression")
+    assert np.float32(0.1).item() != 0.1
+    assert in_float32.splitlines()[1].split(",")[2] == "0.1"
+
+
+def test_progress_is_silent_without_a_terminal(finished, capsys):
+    call_main("train_regression")
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert captured.out.startswith("train_regression: weight ")
+    assert captured.out.count("\n") == 1
