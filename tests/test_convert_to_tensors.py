@@ -67,7 +67,12 @@ def test_regression_round_trip_keeps_every_bit(tmp_path_factory, rows):
 
 def test_rows_of_the_splits_may_be_mixed():
     table = pd.DataFrame(
-        {"x1": [1.0, 2, 3], "x2": [4.0, 5, 6], "label": [0, 1, 1], "split": ["train", "test"] * 1 + ["train"]}
+        {
+            "x1": [1.0, 2, 3],
+            "x2": [4.0, 5, 6],
+            "label": [0, 1, 1],
+            "split": ["train", "test"] * 1 + ["train"],
+        }
     )
     tensors = classification_tensors(table)
     assert tensors["X_train"].tolist() == [[1, 4], [3, 6]]
