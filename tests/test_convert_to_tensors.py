@@ -5,10 +5,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import call_main
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
+
+from conftest import call_main
 from stages.convert_to_tensors import (
     CLASSIFICATION,
     RAW_CLASSIFICATION,

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import PROJECT, call_main
 from PIL import Image
 from safetensors.torch import load_file, save_file
+
+from conftest import PROJECT, call_main
 from stages import figures
 from stages.errors import UserError
 from stages.evaluate import METRICS, classifier_metrics, load_networks, regression_metrics

@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from conftest import call_main
 from hypothesis import given
 from hypothesis import strategies as st
+
+from conftest import call_main
 from stages import generate_data
 from stages.generate_data import CLASSIFICATION, REGRESSION, cluster_rows, regression_rows, stream
 

@@ -5,15 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import PROJECT, call_main
 from safetensors.torch import load_file, safe_open
+from torch import nn, optim
+
+from conftest import PROJECT, call_main
 from stages import generate_data
 from stages.errors import UserError
 from stages.limits import softmax_loss_floor
 from stages.models import build_network, initialise
 from stages.parameters import GenerateData, read_parameters
 from stages.train_classifier import HISTORY, METRICS, MODEL, SNAPSHOTS, train
-from torch import nn, optim
 
 
 def article_data():

@@ -5,14 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import PROJECT, call_main
 from safetensors.torch import load_file, safe_open
+from torch import nn, optim
+
+from conftest import PROJECT, call_main
 from stages import generate_data
 from stages.errors import UserError
 from stages.limits import least_squares_weight
 from stages.parameters import GenerateData, read_parameters
 from stages.train_regression import HISTORY, METRICS, MODEL, forward, train
-from torch import nn, optim
 
 
 def article_data():
