@@ -1,17 +1,21 @@
-# `make repro` rebuilds the results, `make test` tests the project; both set up .venv if need be.
+# `make repro` rebuilds the results and `make test` tests the project; both make .venv if need be.
 
-PYTHON ?= python3
-BIN := .venv/bin
-export PATH := $(CURDIR)/$(BIN):$(PATH)
+PYTHON = python3
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: repro test lint bench lock clean
+OLD = Python 3.11 or newer is needed, and $(PYTHON) is not: \
+name another one, as in `make repro PYTHON=python3.12`.
+OFFLINE = The packages could not be installed, which needs the network on the first run: \
+connect and run make again, or read .venv/install.log.
+
+.PHONY: repro test lint bench lock
 
 repro: .venv/installed
 	dvc repro
 	dvc metrics show
 
 test: .venv/installed
-	pytest
+	python -m pytest
 
 lint: .venv/installed
 	ruff check
@@ -21,10 +25,10 @@ bench: .venv/installed
 	python -m tools.bench
 
 .venv/installed: requirements.lock
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "Python 3.11 or newer is needed; \`$(PYTHON)\` is not. Name another one: make PYTHON=python3.12" >&2; exit 1; }
-	@echo "Installing the locked packages into .venv; this takes a few minutes, once."
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	|| { echo '$(OLD)' >&2; exit 1; }
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock >.venv/install.log 2>&1 || \
-		{ echo "The packages of requirements.lock could not be installed, which needs the network the first time; .venv/install.log says why. Connect, and run make again." >&2; exit 1; }
+	@echo 'Installing the packages of requirements.lock into .venv: a few minutes, once.'
+	@python -m pip install --quiet --requirement requirements.lock >.venv/install.log 2>&1 \
+	|| { echo '$(OFFLINE)' >&2; exit 1; }
 	@touch $@

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,10 +21,16 @@ def environment(**variables):
     return kept | variables
 
 
-def run(*command, cwd, **variables):
+def run(*command, cwd, stdin="", **variables):
     """Run a command and return it finished, with its output as text."""
     return subprocess.run(
-        command, cwd=cwd, env=environment(**variables), capture_output=True, text=True, check=False
+        command,
+        cwd=cwd,
+        env=environment(**variables),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -74,3 +81,21 @@ def finished(small):
     for stage in STAGES:
         call_main(stage)
     return small
+
+
+@pytest.fixture
+def clone(tmp_path):
+    """Return a fresh clone of the project as it stands, with one commit and an empty cache."""
+    folder = tmp_path / "clone"
+    listed = run("git", "ls-files", "-z", "-co", "--exclude-standard", cwd=PROJECT).stdout
+    for name in filter(None, listed.split("\0")):
+        if (PROJECT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(PROJECT / name, folder / name)
+    git = ("git", "-c", "user.name=test", "-c", "user.email=test@example.org")
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "As it stands"]):
+        done = run(*git, *command, cwd=folder)
+        assert done.returncode == 0, done.stderr
+    run("git", "config", "user.name", "test", cwd=folder)
+    run("git", "config", "user.email", "test@example.org", cwd=folder)
+    return folder

@@ -1,0 +1,100 @@
+"""The promise: the same bytes on every machine, held against what dvc.lock says was committed."""
+
+import hashlib
+import platform
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from conftest import PROJECT, STAGES, run
+
+QEMU = shutil.which("qemu-x86_64")
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+VARIANTS = {
+    "one thread, no vector units": {
+        **dict.fromkeys(THREADS, "1"),
+        "ATEN_CPU_CAPABILITY": "default",
+        "NPY_DISABLE_CPU_FEATURES": "AVX2 FMA3 AVX512F AVX512_SKX",
+        "TZ": "Asia/Kathmandu",
+        "LC_ALL": "C",
+        "PYTHONHASHSEED": "1",
+    },
+    "two threads, AVX2": {
+        **dict.fromkeys(THREADS, "2"),
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "MKL_CBWR": "AVX2",
+        "TZ": "America/St_Johns",
+        "LC_ALL": "C.UTF-8",
+        "PYTHONHASHSEED": "2",
+    },
+    "four threads, another BLAS kernel": {
+        **dict.fromkeys(THREADS, "4"),
+        "MKL_CBWR": "COMPATIBLE",
+        "OPENBLAS_CORETYPE": "Nehalem",
+        "MPLBACKEND": "svg",
+        "PYTHONHASHSEED": "3",
+    },
+}
+if platform.machine() != "x86_64":  # these switches are for x86-64 alone
+    for variables in VARIANTS.values():
+        for name in ("ATEN_CPU_CAPABILITY", "NPY_DISABLE_CPU_FEATURES", "OPENBLAS_CORETYPE"):
+            variables.pop(name, None)
+
+needs_qemu = pytest.mark.skipif(
+    not QEMU or platform.machine() != "x86_64",
+    reason="qemu-x86_64 is missing: apt-get install qemu-user, on an x86-64 machine",
+)
+
+
+def committed():
+    """Return the md5 of every output in dvc.lock, by path."""
+    stages = yaml.safe_load((PROJECT / "dvc.lock").read_text())["stages"]
+    return {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
+
+
+def rebuild(folder, *emulator, stages=STAGES, **variables):
+    """Run `stages` in `folder` and return the md5 of every file that is there after them."""
+    for stage in stages:
+        command = (*emulator, sys.executable, "-m", f"stages.{stage}")
+        ended = run(*command, cwd=folder, **variables)
+        assert ended.returncode == 0, ended.stderr
+    return {
+        str(path.relative_to(folder)): hashlib.md5(path.read_bytes()).hexdigest()
+        for top in ("data", "metrics")
+        for path in Path(folder, top).rglob("*.*")
+    }
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Return a folder with the stages and params.yaml, and a name that says nothing."""
+    shutil.copytree(PROJECT / "stages", tmp_path / "other/stages")
+    shutil.copy(PROJECT / "params.yaml", tmp_path / "other")
+    return tmp_path / "other"
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_file_has_the_committed_bytes(folder, variant):
+    assert rebuild(folder, **VARIANTS[variant]) == committed()
+
+
+@needs_qemu
+def test_every_file_has_the_committed_bytes_on_an_emulated_nehalem(folder):
+    assert rebuild(folder, QEMU, "-cpu", "Nehalem") == committed()
+
+
+def test_float32_differs_between_machines_or_the_tests_above_prove_nothing(folder):
+    text = (folder / "params.yaml").read_text()
+    (folder / "params.yaml").write_text(text.replace("dtype: float64", "dtype: float32"))
+    rebuild(folder, stages=["generate_data", "convert_to_tensors"])
+    models = {
+        rebuild(folder, stages=["train_classifier"], **variables)[
+            "data/models/classifier.safetensors"
+        ]
+        for variables in VARIANTS.values()
+    }
+    assert len(models) > 1
