@@ -24,6 +24,15 @@ lint: .venv/installed
 bench: .venv/installed
 	python -m tools.bench
 
+# Every Python and system in one file, without the CUDA packages, which pip adds where torch asks.
+lock:
+	$(PYTHON) -m venv .venv/lock
+	.venv/lock/bin/python -m pip install --quiet uv
+	sed -n '/^#/p' requirements.lock >.venv/new.lock
+	.venv/lock/bin/uv pip compile --quiet --universal --fork-strategy fewest --no-annotate \
+		--no-header --group dev pyproject.toml | sed -E '/^(nvidia|cuda|triton)/d' >>.venv/new.lock
+	mv .venv/new.lock requirements.lock
+
 .venv/installed: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	|| { echo '$(OLD)' >&2; exit 1; }

@@ -24,13 +24,14 @@ def follow(
     history = []
     with tqdm(rows, total=training.epochs + 1, desc=stage, unit="epoch", disable=None) as bar:
         for row in bar:
-            epoch, loss = row[:2]
+            epoch, loss, *_ = row
             if not math.isfinite(loss):
                 raise UserError(
                     f"{stage}: the loss must stay finite; it is {loss} at epoch {epoch} with "
                     f"{training.optimizer.name} and lr {training.optimizer.lr}. {bound}Lower "
                     f"{stage}.optimizer.lr in params.yaml."
                 )
-            bar.set_postfix(loss=f"{loss:.6g}", refresh=False)
             history.append(row)
+            if not bar.disable:
+                bar.set_postfix(loss=f"{loss:.6g}", refresh=False)
     return history

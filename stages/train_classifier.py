@@ -14,11 +14,11 @@ from stages.parameters import TrainClassifier, read_parameters
 if __name__ == "__main__":  # a wrong value is answered before the slow imports
     read_parameters(TrainClassifier)
 
-import copy
 from collections.abc import Collection, Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from stages.limits import softmax_loss_floor
 from stages.metrics import write_csv, write_json
@@ -36,9 +36,14 @@ METRICS = "metrics/train_classifier.json"
 State = dict[str, Tensor]
 
 
-def published_state(network: nn.Module) -> State:
-    """Return a copy of the network's parameters and running statistics, as they are stored."""
-    return {name: published(tensor) for name, tensor in network.state_dict().items()}
+def copied(state: State) -> State:
+    """Return a copy of a network's parameters and running statistics as they are now."""
+    return {name: tensor.clone() for name, tensor in state.items()}
+
+
+def published_state(state: State) -> State:
+    """Return a network's parameters and running statistics as they are stored."""
+    return {name: published(tensor) for name, tensor in state.items()}
 
 
 def train(
@@ -56,16 +61,19 @@ def train(
     state itself is copied for the epochs in `snapshots`, else None.
     """
     for epoch in range(epochs):
-        state = published_state(network) if epoch in snapshots else None
+        state = copied(network.state_dict()) if epoch in snapshots else None
         output = network(X)  # (n_samples, n_classes)
         loss = loss_function(output, y)  # ()
         yield epoch, loss.item(), state
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    state = published_state(network) if epochs in snapshots else None
-    with torch.no_grad():  # on a copy: BatchNorm counts every batch that it sees
-        loss = loss_function(copy.deepcopy(network)(X), y)
+    state = copied(network.state_dict()) if epochs in snapshots else None
+    with (
+        torch.no_grad()
+    ):  # on a copy, since BatchNorm takes every batch into its running statistics
+        output = functional_call(network, copied(network.state_dict()), (X,))
+        loss = loss_function(output, y)
     yield epochs, loss.item(), state
 
 
@@ -103,12 +111,12 @@ def main() -> None:
 
     floor = softmax_loss_floor(sizes["n_classes"]) if on_probabilities else 0.0
     loss = history[-1][1]
-    save_model(MODEL, published_state(network), kind="classifier", **sizes)
+    save_model(MODEL, published_state(network.state_dict()), kind="classifier", **sizes)
     snapshots = {
         f"{epoch}/{name}": tensor
         for epoch, _, state in history
         if state is not None
-        for name, tensor in state.items()
+        for name, tensor in published_state(state).items()
     }
     save_model(SNAPSHOTS, snapshots, kind="classifier snapshots", **sizes)
     write_csv(HISTORY, ("epoch", "loss"), [row[:2] for row in history])
