@@ -5,14 +5,17 @@ data/tensors/classification.safetensors (X: float32 of shape (n, 2); y: int64 of
 for train and test apart, and metrics/tensors.json.
 """
 
-import pandas as pd
-import torch
-from pyarrow import ArrowInvalid
-from torch import Tensor
+from stages.startup import quick_imports
 
-from stages.files import damaged, require
-from stages.metrics import published, write_json
-from stages.tensors import save_tensors
+with quick_imports():
+    import pandas as pd
+    import torch
+    from pyarrow import ArrowInvalid
+    from torch import Tensor
+
+    from stages.files import damaged, require
+    from stages.metrics import published, write_json
+    from stages.tensors import save_tensors
 
 RAW_REGRESSION = "data/raw/regression.parquet"
 RAW_CLASSIFICATION = "data/raw/classification.parquet"

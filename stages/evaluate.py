@@ -6,21 +6,23 @@ metrics/figures/*
 """
 
 from stages.parameters import ClassificationLaw, Evaluate, RegressionLaw, read_parameters
+from stages.startup import quick_imports
 
 if __name__ == "__main__":  # a wrong value is answered before the slow imports
     read_parameters(Evaluate)
 
-import numpy as np
-import torch
-from torch import Tensor, nn
+with quick_imports():
+    import numpy as np
+    import torch
+    from torch import Tensor, nn
 
-from stages import figures
-from stages.files import require
-from stages.limits import bayes_accuracy, least_squares_weight
-from stages.metrics import DIGITS, write_csv, write_json
-from stages.models import build_network, load_model
-from stages.rounding import round_significant
-from stages.tensors import load_tensors
+    from stages import figures
+    from stages.files import require
+    from stages.limits import bayes_accuracy, least_squares_weight
+    from stages.metrics import DIGITS, write_csv, write_json
+    from stages.models import build_network, load_model
+    from stages.rounding import round_significant
+    from stages.tensors import load_tensors
 
 REGRESSION_TENSORS = "data/tensors/regression.safetensors"
 CLASSIFICATION_TENSORS = "data/tensors/classification.safetensors"

@@ -10,24 +10,26 @@ with z standard normal. The rows with split "train" are the article's; those wit
 from the same law and other random streams.
 """
 
+from collections.abc import Iterable, Iterator, Sequence
+
 from stages.parameters import (
     ClassificationData,
     GenerateData,
     RegressionData,
     read_parameters,
 )
+from stages.startup import quick_imports
 
 if __name__ == "__main__":  # a wrong value is answered before the slow imports
     read_parameters(GenerateData)
 
-from collections.abc import Iterable, Iterator, Sequence
+with quick_imports():
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from stages.files import replacing
-from stages.rounding import round_significant
+    from stages.files import replacing
+    from stages.rounding import round_significant
 
 REGRESSION = "data/raw/regression.parquet"
 CLASSIFICATION = "data/raw/classification.parquet"

@@ -9,23 +9,25 @@ metrics/train_classifier.json
     (loss_on: probabilities), as if that gave logits; or of the logits themselves (loss_on: logits)
 """
 
+from collections.abc import Collection, Iterator
+
 from stages.parameters import TrainClassifier, read_parameters
+from stages.startup import quick_imports
 
 if __name__ == "__main__":  # a wrong value is answered before the slow imports
     read_parameters(TrainClassifier)
 
-from collections.abc import Collection, Iterator
+with quick_imports():
+    import torch
+    from torch import Tensor, nn
+    from torch.func import functional_call
 
-import torch
-from torch import Tensor, nn
-from torch.func import functional_call
-
-from stages.limits import softmax_loss_floor
-from stages.metrics import write_csv, write_json
-from stages.models import build_network, initialise, published, save_model
-from stages.progress import follow
-from stages.runtime import no_compiler, set_up
-from stages.tensors import load_tensors
+    from stages.limits import softmax_loss_floor
+    from stages.metrics import write_csv, write_json
+    from stages.models import build_network, initialise, published, save_model
+    from stages.progress import follow
+    from stages.runtime import no_compiler, set_up
+    from stages.tensors import load_tensors
 
 TENSORS = "data/tensors/classification.safetensors"
 MODEL = "data/models/classifier.safetensors"

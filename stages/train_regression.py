@@ -6,22 +6,24 @@ metrics/train_regression.csv (epoch, loss, weight), metrics/train_regression.jso
     y_hat = x * weight,  loss = sum((y_hat - y)^2), or the mean of the squares
 """
 
+from collections.abc import Iterator
+
 from stages.parameters import TrainRegression, read_parameters
+from stages.startup import quick_imports
 
 if __name__ == "__main__":  # a wrong value is answered before the slow imports
     read_parameters(TrainRegression)
 
-from collections.abc import Iterator
+with quick_imports():
+    import torch
+    from torch import Tensor, nn
 
-import torch
-from torch import Tensor, nn
-
-from stages.limits import largest_stable_lr, least_squares_weight
-from stages.metrics import write_csv, write_json
-from stages.models import published, save_model
-from stages.progress import follow
-from stages.runtime import no_compiler, set_up
-from stages.tensors import load_tensors
+    from stages.limits import largest_stable_lr, least_squares_weight
+    from stages.metrics import write_csv, write_json
+    from stages.models import published, save_model
+    from stages.progress import follow
+    from stages.runtime import no_compiler, set_up
+    from stages.tensors import load_tensors
 
 TENSORS = "data/tensors/regression.safetensors"
 MODEL = "data/models/regression.safetensors"

@@ -35,12 +35,13 @@ from stages.train_regression import train as train_regression
 
 PROJECT = Path(__file__).parents[1]
 # What each stage needs; pyarrow brings pandas along where it converts arrays.
+TRAINING = "numpy, pydantic.main, safetensors.torch, torch, tqdm, yaml"
 IMPORTS = {
     "generate_data": "numpy, pandas, pyarrow.parquet, pydantic.main, yaml",
     "convert_to_tensors": "pandas, pyarrow.dataset, safetensors.torch, torch",
-    "train_regression": "numpy, pydantic.main, safetensors.torch, torch, tqdm, yaml",
-    "train_classifier": "numpy, pydantic.main, safetensors.torch, torch, tqdm, yaml",
-    "evaluate": "matplotlib.backends.backend_agg, matplotlib.figure, numpy, PIL.Image, pydantic.main, "
+    "train_regression": TRAINING,
+    "train_classifier": TRAINING,
+    "evaluate": "matplotlib.backends.backend_agg, numpy, PIL.Image, pydantic.main, "
     "safetensors.torch, torch, yaml",
 }
 
