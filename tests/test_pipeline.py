@@ -153,17 +153,7 @@ def test_models_are_declared():
 
 
 # What a stage's start costs: all of the slow packages that it imports.
-SLOW = {
-    "matplotlib",
-    "numpy",
-    "pandas",
-    "PIL",
-    "pyarrow",
-    "pydantic",
-    "safetensors",
-    "torch",
-    "tqdm",
-}
+SLOW = {"matplotlib", "numpy", "pandas", "PIL", "pyarrow", "pydantic", "safetensors", "torch"}
 IMPORTS = {
     "generate_data": {"numpy", "pyarrow", "pydantic"},
     "convert_to_tensors": {"numpy", "pandas", "pyarrow", "safetensors", "torch"},
