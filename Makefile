@@ -26,7 +26,7 @@ bench: .venv/installed
 
 # Every Python and system in one file, without the CUDA packages, which pip adds where torch asks.
 lock:
-	$(PYTHON) -m venv .venv/lock
+	$(PYTHON) -m venv --clear .venv/lock
 	.venv/lock/bin/python -m pip install --quiet uv
 	sed -n '/^#/p' requirements.lock >.venv/new.lock
 	.venv/lock/bin/uv pip compile --quiet --universal --fork-strategy fewest --no-annotate \
@@ -36,7 +36,7 @@ lock:
 .venv/installed: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	|| { echo '$(OLD)' >&2; exit 1; }
-	@$(PYTHON) -m venv .venv
+	@$(PYTHON) -m venv --clear .venv
 	@echo 'Installing the packages of requirements.lock into .venv: a few minutes, once.'
 	@python -m pip install --quiet --requirement requirements.lock >.venv/install.log 2>&1 \
 	|| { echo '$(OFFLINE)' >&2; exit 1; }

@@ -14,9 +14,13 @@ PROJECT = Path(__file__).parents[1]
 STAGES = list(yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"])
 
 
+# What a shell or a `make` around the tests may set, and a user's does not.
+STRAY = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "OPENBLAS_CORETYPE", "PYTHONPATH"}
+
+
 def environment(**variables):
-    """Return this process's environment with `variables`, free of what only a shell here sets."""
-    kept = {k: v for k, v in os.environ.items() if k not in {"OPENBLAS_CORETYPE", "PYTHONPATH"}}
+    """Return this process's environment with `variables` and without STRAY."""
+    kept = {name: value for name, value in os.environ.items() if name not in STRAY}
     kept["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
     return kept | variables
 
