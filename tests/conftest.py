@@ -9,6 +9,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import settings
+
+# The same examples in every run, however slow the machine.
+settings.register_profile("steady", derandomize=True, deadline=None)
+settings.load_profile("steady")
 
 PROJECT = Path(__file__).parents[1]
 STAGES = list(yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"])

@@ -41,10 +41,11 @@ def test_bayes_accuracy_of_the_article():
     assert article == pytest.approx(0.95516, abs=5e-6)
 
 
-@given(st.floats(0.01, 10), st.floats(0.01, 10), st.floats(0, 7))
-def test_bayes_accuracy_of_two_classes_is_the_closed_form(distance, std, angle):
-    centers = [(1.0, 2.0), (1 + distance * math.cos(angle), 2 + distance * math.sin(angle))]
-    assert bayes_accuracy(centers, std) == pytest.approx(phi(distance / (2 * std)), abs=1e-9)
+@given(st.floats(0.001, 1000), st.floats(0.01, 10), st.floats(0, 7))
+def test_bayes_accuracy_of_two_classes_is_the_closed_form(ratio, std, angle):
+    d = ratio * std
+    centers = [(1.0, 2.0), (1 + d * math.cos(angle), 2 + d * math.sin(angle))]
+    assert bayes_accuracy(centers, std) == pytest.approx(phi(ratio / 2), abs=1e-7)
 
 
 @pytest.mark.parametrize("centers", [[(0.2, 0.2), (0.8, 0.8)], FOUR[:3], FOUR])

@@ -202,8 +202,10 @@ NUMBERS = [
 
 def agrees_or_refuses(text):
     ours = yaml.load(f"a: {text}\n", Loader)["a"]
+    if isinstance(ours, str):
+        return True
     theirs = parse_yaml(f"a: {text}\n", "params.yaml")["a"]
-    return isinstance(ours, str) or (type(ours) is type(theirs) and ours == theirs)
+    return type(ours) is type(theirs) and ours == theirs
 
 
 @pytest.mark.parametrize("text", NUMBERS)
