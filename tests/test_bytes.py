@@ -18,7 +18,7 @@ VARIANTS = {
     "one thread, no vector units": {
         **dict.fromkeys(THREADS, "1"),
         "ATEN_CPU_CAPABILITY": "default",
-        "NPY_DISABLE_CPU_FEATURES": "AVX2 FMA3 AVX512F AVX512_SKX",
+        "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR",
         "TZ": "Asia/Kathmandu",
         "LC_ALL": "C",
         "PYTHONHASHSEED": "1",
@@ -33,6 +33,7 @@ VARIANTS = {
     },
     "four threads, another BLAS kernel": {
         **dict.fromkeys(THREADS, "4"),
+        "MKL_DYNAMIC": "FALSE",
         "MKL_CBWR": "COMPATIBLE",
         "OPENBLAS_CORETYPE": "Nehalem",
         "MPLBACKEND": "svg",
@@ -75,6 +76,21 @@ def folder(tmp_path):
     shutil.copytree(PROJECT / "stages", tmp_path / "other/stages")
     shutil.copy(PROJECT / "params.yaml", tmp_path / "other")
     return tmp_path / "other"
+
+
+UNITS = """
+import torch
+from numpy._core._multiarray_umath import __cpu_features__ as features
+print(torch.backends.cpu.get_cpu_capability(), features.get("X86_V3"), torch.get_num_threads())
+"""
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the switches are for x86-64 alone")
+def test_switches_do_switch():
+    said = [run(sys.executable, "-c", UNITS, cwd=PROJECT, **v).stdout for v in VARIANTS.values()]
+    assert said[0] == "DEFAULT False 1\n"
+    assert said[1].startswith("AVX2 ")
+    assert [each.split()[-1] for each in said] == ["1", "2", "4"]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
