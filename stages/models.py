@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from stages.errors import UserError
 from stages.files import damaged
 from stages.metrics import DIGITS
 from stages.rounding import round_significant
@@ -46,12 +47,19 @@ def published(tensor: Tensor) -> Tensor:
     """Return a copy of a model's tensor as it is stored: six significant digits, float32, CPU.
 
     Rounding is the firebreak between machines: a difference in the last bits ends here. Integers
-    (BatchNorm's num_batches_tracked) stay what they are.
+    (BatchNorm's num_batches_tracked) stay what they are. Raises UserError for a number that float32
+    cannot hold.
     """
     tensor = tensor.detach().cpu()
     if not tensor.is_floating_point():
         return tensor.clone()
-    return torch.from_numpy(round_significant(tensor.double().numpy(), DIGITS)).float()
+    rounded = torch.from_numpy(round_significant(tensor.double().numpy(), DIGITS)).float()
+    if not rounded.isfinite().all():
+        raise UserError(
+            "The trained weights must fit float32, in which models are stored, and do not: training"
+            " diverged. Lower the optimizer's lr in params.yaml."
+        )
+    return rounded
 
 
 def save_model(path: str, state: dict[str, Tensor], **facts: Any) -> None:

@@ -71,9 +71,8 @@ def train(
         loss.backward()
         optimizer.step()
     state = copied(network.state_dict()) if epochs in snapshots else None
-    with (
-        torch.no_grad()
-    ):  # on a copy, since BatchNorm takes every batch into its running statistics
+    # On a copy: BatchNorm takes every batch that it sees into its running statistics.
+    with torch.no_grad():
         output = functional_call(network, copied(network.state_dict()), (X,))
         loss = loss_function(output, y)
     yield epochs, loss.item(), state

@@ -119,6 +119,15 @@ def test_divergence_names_epoch_lr_and_bound(edit):
     assert not Path("metrics/train_regression.json").exists()
 
 
+def test_weight_beyond_float32_is_refused(edit):
+    edit(("lr: 1.0e-4", "lr: 0.02"))
+    call_main("generate_data")
+    call_main("convert_to_tensors")
+    with pytest.raises(UserError, match="must fit float32, .* training diverged. Lower the opt"):
+        call_main("train_regression")
+    assert not Path(MODEL).exists()
+
+
 @pytest.mark.parametrize(("lr", "converges"), [(0.00299, True), (0.00301, False)])
 def test_bound_on_lr_is_where_sgd_turns(edit, lr, converges):
     rows = history(epochs=50, lr=lr)
