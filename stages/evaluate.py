@@ -1,6 +1,6 @@
 """Measure the trained models beside the limits that theory sets, and draw them.
 
-data/tensors/*.safetensors, data/models/*.safetensors, metrics/train_*.csv ->
+params.yaml, data/tensors/*.safetensors, data/models/*.safetensors, metrics/train_*.csv ->
 metrics/evaluate.json, metrics/confusion.csv (actual, predicted: one row a test point),
 metrics/figures/*
 """
@@ -17,7 +17,7 @@ with quick_imports():
     from torch import Tensor, nn
 
     from stages import figures
-    from stages.files import require
+    from stages.files import damaged, require
     from stages.limits import bayes_accuracy, least_squares_weight
     from stages.metrics import DIGITS, write_csv, write_json
     from stages.models import build_network, load_model
@@ -57,6 +57,11 @@ def regression_metrics(data: dict[str, Tensor], weight: Tensor, law: RegressionL
     return metrics
 
 
+def predict(network: nn.Sequential, X: Tensor) -> Tensor:
+    """Return the most probable class, int64 (n_samples,), of X, (n_samples, n_features)."""
+    return network[:-1](X.double()).argmax(dim=1)
+
+
 def classifier_metrics(
     data: dict[str, Tensor], network: nn.Sequential, law: ClassificationLaw
 ) -> dict:
@@ -69,10 +74,9 @@ def classifier_metrics(
     metrics = {"bayes_accuracy": bayes}
     for split in ("train", "test"):
         X, y = data[f"X_{split}"].double(), data[f"y_{split}"]
-        logits = network[:-1](X)  # (n_samples, n_classes)
         metrics[split] = {
-            "accuracy": (logits.argmax(dim=1) == y).double().mean().item(),
-            "cross_entropy": nn.functional.cross_entropy(logits, y).item(),
+            "accuracy": (predict(network, X) == y).double().mean().item(),
+            "cross_entropy": nn.functional.cross_entropy(network[:-1](X), y).item(),
         }
     metrics["gap_to_bayes"] = bayes - metrics["test"]["accuracy"]
     return metrics
@@ -96,7 +100,11 @@ def load_networks(path: str) -> dict[str, nn.Sequential]:
 def read_history(path: str, maker: str) -> np.ndarray:
     """Return a training history, one row an epoch: epoch, loss, and what else there is."""
     require(path, maker)
-    return np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2)
+    try:
+        with open(path, encoding="utf-8") as file:
+            return np.array([line.split(",") for line in file][1:], dtype=np.float64)
+    except ValueError:
+        raise damaged(path, maker) from None
 
 
 def draw_regression(data: dict[str, Tensor], weight: float, true_weight: float) -> None:
@@ -127,14 +135,11 @@ def draw_classifier(
     X, y = data["X_train"], data["y_train"].numpy()
     points = X.numpy()
 
-    def predict(model: nn.Sequential) -> np.ndarray:
-        return model[:-1](X.double()).argmax(dim=1).numpy()  # (n_samples,)
-
     figures.draw_classes(
         f"{FIGURES}/classification_data.png", points, y, "class", "Classification: the data"
     )
     epochs = sorted(snapshots, key=int)
-    predictions = [predict(snapshots[epoch].train()) for epoch in epochs]
+    predictions = [predict(snapshots[epoch].train(), X).numpy() for epoch in epochs]
     figures.draw_classes(
         f"{FIGURES}/classifier_before.png",
         points,
@@ -153,7 +158,7 @@ def draw_classifier(
     figures.draw_boundary(
         f"{FIGURES}/classifier_after.png",
         points,
-        predict(network),
+        predict(network, X).numpy(),
         round_significant(network(grid).numpy(), DIGITS),
         round_significant(-distances.numpy(), DIGITS),
         f"Classifier after training: loss {losses[-1]:.4f}",
@@ -176,11 +181,10 @@ def main() -> None:
         "regression": regression_metrics(line, weight, law.regression),
         "classifier": classifier_metrics(clusters, network, law.classification),
     }
-    X, y = clusters["X_test"].double(), clusters["y_test"]
-    predicted = network(X).argmax(dim=1)
+    actual, predicted = clusters["y_test"], predict(network, clusters["X_test"])
     draw_regression(line, weight.item(), law.regression.weight)
     draw_classifier(clusters, network, snapshots, law.classification)
-    pairs = list(zip(y.tolist(), predicted.tolist(), strict=True))
+    pairs = list(zip(actual.tolist(), predicted.tolist(), strict=True))
     write_csv(CONFUSION, ("actual", "predicted"), pairs)
     write_json(METRICS, metrics)
     print(

@@ -1,8 +1,8 @@
 """The figures: one style, readable in grey and without colour vision, the same bytes everywhere.
 
-Every function draws one file from numbers that have been rounded, with Matplotlib's own default
-settings and the STYLE below, whatever the user's own settings are. Classes differ in lightness and
-in marker as well as in colour (the palette of Okabe and Ito, 2008).
+Each draw function makes one file from numbers that have been rounded, with Matplotlib's own default
+settings and the STYLE below, whatever the user's own settings are. Up to seven classes differ in
+lightness and in marker as well as in colour (the palette of Okabe and Ito, 2008).
 """
 
 from collections.abc import Iterator, Sequence

@@ -14,7 +14,7 @@ def replacing(path: str) -> Iterator[str]:
     However the block ends, `path` holds all of the old or all of the new, and no temporary file is
     left. Raises UserError where the disk is full or the folder may not be written to.
     """
-    folder, name = os.path.split(path)
+    folder, name = os.path.split(os.path.join(".", path))
     temporary = os.path.join(folder, f".{name}.tmp")
     try:
         os.makedirs(folder, exist_ok=True)

@@ -9,7 +9,7 @@ import numpy as np
 def least_squares_weight(x, y) -> float:
     """Return the weight that makes sum((y - w x)^2) least: w = sum(x y) / sum(x^2).
 
-    `x` and `y` are arrays or tensors of shape (n_samples,) that are not all zero in x.
+    `x` and `y` are NumPy arrays or tensors of shape (n_samples,); x is not zero everywhere.
     """
     return float((x * y).sum() / (x * x).sum())
 
@@ -17,8 +17,9 @@ def least_squares_weight(x, y) -> float:
 def largest_stable_lr(x, loss_reduction: str) -> float:
     """Return the learning rate at and above which plain SGD on the squared error diverges.
 
-    A step multiplies the distance to the least-squares weight by 1 - 2 lr sum(x^2), or by
-    1 - 2 lr mean(x^2) with the loss reduced by "mean"; it shrinks while that is above -1.
+    `x` is a NumPy array or a tensor of shape (n_samples,). A step multiplies the distance to the
+    least-squares weight by 1 - 2 lr sum(x^2), or by 1 - 2 lr mean(x^2) with the loss reduced by
+    "mean"; the distance shrinks while that is above -1.
     """
     curvature = float((x * x).sum()) / (len(x) if loss_reduction == "mean" else 1)
     return 1 / curvature

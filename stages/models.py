@@ -43,7 +43,7 @@ def initialise(network: nn.Sequential, generator: torch.Generator) -> None:
                 parameter.data.copy_((uniform * 2 - 1) * bound)
 
 
-def published(tensor: Tensor) -> Tensor:
+def published_tensor(tensor: Tensor) -> Tensor:
     """Return a copy of a model's tensor as it is stored: six significant digits, float32, CPU.
 
     Rounding is the firebreak between machines: a difference in the last bits ends here. Integers

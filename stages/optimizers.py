@@ -8,8 +8,8 @@ tests hold it against the signatures in torch.optim. Left out are
 - the arguments that change how a step is computed and not what it does (foreach, fused,
   capturable, differentiable).
 
-Ranges are those that torch.optim checks. An argument that params.yaml does not give keeps torch's
-own default.
+Ranges are those that torch.optim checks, and step_sizes above 0 for Rprop. An argument that
+params.yaml does not give keeps torch's own default.
 
 Source: https://docs.pytorch.org/docs/stable/optim.html
 """

@@ -35,8 +35,8 @@ FILE = "params.yaml"
 Device = one_of("cpu", "cuda", "mps", "auto")
 Dtype = one_of("float64", "float32")
 Centers = limited(
-    Annotated[tuple[tuple[float, float], ...], Field(min_length=2)],
-    "a list of two or more centers, each a list of two numbers",
+    Annotated[tuple[tuple[Number, Number], ...], Field(min_length=2)],
+    "a list of two or more centers, each a list of two numbers from -1e30 to 1e30",
 )
 Snapshots = limited(
     Annotated[tuple[int, ...], Field(min_length=1)],

@@ -26,10 +26,12 @@ def follow(
         for row in bar:
             epoch, loss, *_ = row
             if not math.isfinite(loss):
+                remedy = f"{bound}Lower {stage}.optimizer.lr in params.yaml."
+                if epoch == 0:
+                    remedy = "That is before any update: choose smaller data or a smaller start."
                 raise UserError(
                     f"{stage}: the loss must stay finite; it is {loss} at epoch {epoch} with "
-                    f"{training.optimizer.name} and lr {training.optimizer.lr}. {bound}Lower "
-                    f"{stage}.optimizer.lr in params.yaml."
+                    f"{training.optimizer.name} and lr {training.optimizer.lr}. {remedy}"
                 )
             history.append(row)
             if not bar.disable:

@@ -1,7 +1,7 @@
 """Tensors in safetensors files: loading one runs no code, and saving one always gives its bytes."""
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from stages.files import damaged, replacing, require
@@ -11,8 +11,9 @@ ENTRY = "model"  # the only key: with several, their order in the file changes f
 
 def save_tensors(path: str, tensors: dict[str, Tensor], entry: str | None = None) -> None:
     """Write `tensors` to `path`, with the text `entry` as the file's one metadata entry."""
-    with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata=None if entry is None else {ENTRY: entry})
+    content = save(tensors, metadata=None if entry is None else {ENTRY: entry})
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        file.write(content)
 
 
 def load_tensors(path: str, maker: str) -> tuple[dict[str, Tensor], str | None]:

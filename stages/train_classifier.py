@@ -1,7 +1,7 @@
 """Train a small network to tell the clusters apart.
 
-data/tensors/classification.safetensors -> data/models/classifier.safetensors (the network's
-state), data/models/classifier_snapshots.safetensors (its state at some epochs, as
+params.yaml, data/tensors/classification.safetensors -> data/models/classifier.safetensors (the
+network's state), data/models/classifier_snapshots.safetensors (its state at some epochs, as
 <epoch>/<name in the state dict>), metrics/train_classifier.csv (epoch, loss),
 metrics/train_classifier.json
 
@@ -24,7 +24,7 @@ with quick_imports():
 
     from stages.limits import softmax_loss_floor
     from stages.metrics import write_csv, write_json
-    from stages.models import build_network, initialise, published, save_model
+    from stages.models import build_network, initialise, published_tensor, save_model
     from stages.progress import follow
     from stages.runtime import no_compiler, set_up
     from stages.tensors import load_tensors
@@ -45,7 +45,7 @@ def copied(state: State) -> State:
 
 def published_state(state: State) -> State:
     """Return a network's parameters and running statistics as they are stored."""
-    return {name: published(tensor) for name, tensor in state.items()}
+    return {name: published_tensor(tensor) for name, tensor in state.items()}
 
 
 def train(
@@ -98,16 +98,18 @@ def main() -> None:
     initialise(network, torch.Generator().manual_seed(training.seed))
     network.to(device, dtype)
     # BatchNorm subtracts the mean, and with it this bias: its gradient is 0 but for rounding noise,
-    # which RMSprop and Adam would scale up to full steps, other ones on every machine.
+    # other noise on every machine. Rprop and Adafactor would scale it up to full steps, and so would
+    # RMSprop and Adam in float32.
     network[0].bias.requires_grad_(False)
     loss_function = nn.CrossEntropyLoss()
     on_probabilities = training.loss_on == "probabilities"
-    output = network if on_probabilities else network[:-1]
+    model = network if on_probabilities else network[:-1]
     with no_compiler():
         optimizer = getattr(torch.optim, training.optimizer.name)(
             network.parameters(), **training.optimizer.arguments
         )
-        rows = train(X, y, output, loss_function, optimizer, training.epochs, training.snapshots)
+        epochs, snapshots = training.epochs, training.snapshots
+        rows = train(X, y, model, loss_function, optimizer, epochs, snapshots)
         history = follow("train_classifier", rows, training)
 
     floor = softmax_loss_floor(sizes["n_classes"]) if on_probabilities else 0.0

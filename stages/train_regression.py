@@ -1,6 +1,6 @@
 """Train one weight by gradient descent: the slope of the line through the points.
 
-data/tensors/regression.safetensors -> data/models/regression.safetensors (weight),
+params.yaml, data/tensors/regression.safetensors -> data/models/regression.safetensors (weight),
 metrics/train_regression.csv (epoch, loss, weight), metrics/train_regression.json
 
     y_hat = x * weight,  loss = sum((y_hat - y)^2), or the mean of the squares
@@ -20,7 +20,7 @@ with quick_imports():
 
     from stages.limits import largest_stable_lr, least_squares_weight
     from stages.metrics import write_csv, write_json
-    from stages.models import published, save_model
+    from stages.models import published_tensor, save_model
     from stages.progress import follow
     from stages.runtime import no_compiler, set_up
     from stages.tensors import load_tensors
@@ -88,7 +88,7 @@ def main() -> None:
 
     best = torch.tensor(least_squares_weight(x, y), device=device, dtype=dtype)
     final_loss, best_loss = history[-1][1], loss_function(forward(x, best), y).item()
-    save_model(MODEL, {"weight": published(weight)}, kind="regression")
+    save_model(MODEL, {"weight": published_tensor(weight)}, kind="regression")
     write_csv(HISTORY, ("epoch", "loss", "weight"), history)
     write_json(METRICS, {"train_regression": {"loss": final_loss, "least_squares_loss": best_loss}})
     print(

@@ -38,9 +38,10 @@ def one_of(*names: str) -> Any:
 
 
 Flag = limited(bool, "true or false")
-Number = limited(float, "a number")
-NonNegative = limited(float, "a number of at least 0", ge=0)
-Positive = limited(float, "a number above 0", gt=0)
+# 1e30 is beyond any use, and small enough for squares to stay finite.
+Number = limited(float, "a number from -1e30 to 1e30", ge=-1e30, le=1e30)
+NonNegative = limited(float, "a number from 0 to 1e30", ge=0, le=1e30)
+Positive = limited(float, "a number above 0, at most 1e30", gt=0, le=1e30)
 Count = limited(int, "a whole number of at least 1", ge=1)
 TwoOrMore = limited(int, "a whole number of at least 2", ge=2)
 # NumPy and torch both take this range.

@@ -12,7 +12,7 @@ class Loader(yaml.SafeLoader):
     DVC tracks parameters by YAML 1.2. PyYAML follows YAML 1.1, to which 1e-4 is text, 010 is eight
     and 1:30 is ninety. Here plain decimal numbers are read as DVC reads them, and any other
     spelling (0x1F, 1_000, 1:30) is text, which no number in params.yaml may be. Lists become
-    tuples, so that nothing of what was read can change.
+    tuples, as the frozen records hold them.
 
     Source: https://yaml.org/spec/1.2.2/#103-core-schema
     """

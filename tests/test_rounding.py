@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.metrics import write_csv, write_json
-from stages.models import published
+from stages.models import published_tensor
 from stages.rounding import round_significant
 
 ordinary = st.floats(1e-9, 1e9) | st.floats(-1e9, -1e-9) | st.just(0.0)
@@ -51,12 +51,12 @@ def test_shape_and_dtype_are_kept(shape):
 def test_published_tensor_is_float32_of_six_digits():
     tensor = torch.tensor([1.23456789, -0.000123456789], dtype=torch.float64)
     expected = torch.tensor([1.23457, -0.000123457], dtype=torch.float32)
-    assert torch.equal(published(tensor), expected)
+    assert torch.equal(published_tensor(tensor), expected)
 
 
 def test_published_integers_stay_and_are_copies():
     counter = torch.tensor(7)
-    copy = published(counter)
+    copy = published_tensor(counter)
     counter += 1
     assert copy.item() == 7
     assert copy.dtype == torch.int64
