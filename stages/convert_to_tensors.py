@@ -25,11 +25,11 @@ SUMMARY = "metrics/tensors.json"
 SPLITS = ("train", "test")
 
 
-def read_table(path: str) -> pd.DataFrame:
-    """Return the table in a Parquet file that generate_data makes."""
+def read_table(path: str, columns: list[str]) -> pd.DataFrame:
+    """Return some columns of a Parquet file that generate_data makes, and the column split."""
     require(path, maker="generate_data")
     try:
-        return pd.read_parquet(path)
+        return pd.read_parquet(path, columns=[*columns, "split"])
     except ArrowInvalid:
         raise damaged(path, maker="generate_data") from None
 
@@ -69,8 +69,10 @@ def describe(name: str, tensor: Tensor) -> dict:
 def main() -> None:
     """Run the stage."""
     files = {
-        REGRESSION: regression_tensors(read_table(RAW_REGRESSION)),
-        CLASSIFICATION: classification_tensors(read_table(RAW_CLASSIFICATION)),
+        REGRESSION: regression_tensors(read_table(RAW_REGRESSION, ["x", "y"])),
+        CLASSIFICATION: classification_tensors(
+            read_table(RAW_CLASSIFICATION, ["x1", "x2", "label"])
+        ),
     }
     summary = {}
     for path, tensors in files.items():

@@ -5,6 +5,8 @@ metrics/evaluate.json, metrics/confusion.csv (actual, predicted: one row a test 
 metrics/figures/*
 """
 
+from collections.abc import Sequence
+
 from stages.parameters import ClassificationLaw, Evaluate, RegressionLaw, read_parameters
 from stages.startup import quick_imports
 
@@ -82,10 +84,9 @@ def classifier_metrics(
     return metrics
 
 
-def load_networks(path: str) -> dict[str, nn.Sequential]:
+def load_networks(path: str, kind: str) -> dict[str, nn.Sequential]:
     """Return the networks of a model file by the part of their tensors' names before the slash."""
-    tensors, facts = load_model(path, maker="train_classifier")
-    sizes = {name: facts[name] for name in ("n_features", "hidden", "n_classes")}
+    tensors, sizes = load_model(path, kind, maker="train_classifier")
     states = {}
     for name, tensor in tensors.items():
         prefix, _, short = name.rpartition("/")
@@ -97,19 +98,24 @@ def load_networks(path: str) -> dict[str, nn.Sequential]:
     return networks
 
 
-def read_history(path: str, maker: str) -> np.ndarray:
-    """Return a training history, one row an epoch: epoch, loss, and what else there is."""
+def read_history(path: str, columns: Sequence[str], maker: str) -> np.ndarray:
+    """Return a training history, float64 (epochs + 1, number of `columns`)."""
     require(path, maker)
+    with open(path, encoding="utf-8") as file:
+        header, *rows = [line.rstrip("\n").split(",") for line in file] or [[]]
     try:
-        with open(path, encoding="utf-8") as file:
-            return np.array([line.split(",") for line in file][1:], dtype=np.float64)
+        if header != list(columns):
+            raise ValueError
+        return np.array(rows, dtype=np.float64).reshape(len(rows), len(columns))
     except ValueError:
         raise damaged(path, maker) from None
 
 
 def draw_regression(data: dict[str, Tensor], weight: float, true_weight: float) -> None:
     """Draw the data, the fit before and after training, and the film between."""
-    history = read_history(REGRESSION_HISTORY, maker="train_regression")
+    history = read_history(
+        REGRESSION_HISTORY, ("epoch", "loss", "weight"), maker="train_regression"
+    )
     x, y = data["x_train"].numpy(), data["y_train"].numpy()
     initial_weight = history[0, 2]
     figures.draw_regression_data(f"{FIGURES}/regression_data.png", x, y)
@@ -131,7 +137,8 @@ def draw_classifier(
     the mean and variance of all training points; after training as it predicts, with the running
     ones.
     """
-    losses = read_history(CLASSIFIER_HISTORY, maker="train_classifier")[:, 1]
+    history = read_history(CLASSIFIER_HISTORY, ("epoch", "loss"), maker="train_classifier")
+    losses = history[:, 1]
     X, y = data["X_train"], data["y_train"].numpy()
     points = X.numpy()
 
@@ -173,12 +180,12 @@ def main() -> None:
 
     line, _ = load_tensors(REGRESSION_TENSORS, maker="convert_to_tensors")
     clusters, _ = load_tensors(CLASSIFICATION_TENSORS, maker="convert_to_tensors")
-    weight = load_model(REGRESSION_MODEL, maker="train_regression")[0]["weight"].double()
-    network = load_networks(CLASSIFIER_MODEL)[""]
-    snapshots = load_networks(SNAPSHOTS)
+    weight = load_model(REGRESSION_MODEL, "regression", maker="train_regression")[0]["weight"]
+    network = load_networks(CLASSIFIER_MODEL, "classifier")[""]
+    snapshots = load_networks(SNAPSHOTS, "classifier snapshots")
 
     metrics = {
-        "regression": regression_metrics(line, weight, law.regression),
+        "regression": regression_metrics(line, weight.double(), law.regression),
         "classifier": classifier_metrics(clusters, network, law.classification),
     }
     actual, predicted = clusters["y_test"], predict(network, clusters["X_test"])

@@ -35,4 +35,4 @@ def require(path: str, maker: str) -> None:
 
 def damaged(path: str, maker: str) -> UserError:
     """Return the error for a file at `path` that is not what the stage `maker` makes."""
-    return UserError(f"{path} is damaged; `dvc repro -f {maker}` makes it anew.")
+    return UserError(f"{path} is damaged; `dvc repro {maker}` makes it anew.")

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from stages.errors import UserError
 from stages.files import replacing
 
 DIGITS = 6
@@ -20,8 +21,16 @@ def published(value: Any) -> Any:
 
 
 def write_json(path: str, content: dict[str, Any]) -> None:
-    """Write `content`, rounded, as JSON with sorted keys."""
-    text = json.dumps(published(content), indent=2, sort_keys=True, allow_nan=False)
+    """Write `content`, rounded, as JSON with sorted keys.
+
+    Raises UserError for a number that is not finite.
+    """
+    try:
+        text = json.dumps(published(content), indent=2, sort_keys=True, allow_nan=False)
+    except ValueError:
+        raise UserError(
+            f"{path} must hold finite numbers, and would not: the data or weights are too large."
+        ) from None
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
         file.write(text + "\n")
 

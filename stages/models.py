@@ -62,14 +62,15 @@ def published_tensor(tensor: Tensor) -> Tensor:
     return rounded
 
 
-def save_model(path: str, state: dict[str, Tensor], **facts: Any) -> None:
-    """Write a published `state`, with what a loader must know besides: `facts`, as JSON."""
-    save_tensors(path, state, json.dumps(facts, sort_keys=True))
+def save_model(path: str, state: dict[str, Tensor], kind: str, **facts: Any) -> None:
+    """Write a published `state`, with its `kind` and what else a loader must know, as JSON."""
+    save_tensors(path, state, json.dumps({"kind": kind, **facts}, sort_keys=True))
 
 
-def load_model(path: str, maker: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the state and the facts of a model file that the stage `maker` makes."""
+def load_model(path: str, kind: str, maker: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the state and the facts of a model file of some `kind`, made by the stage `maker`."""
     state, entry = load_tensors(path, maker)
-    if entry is None:
+    facts = json.loads(entry or "{}")
+    if facts.pop("kind", None) != kind:
         raise damaged(path, maker)
-    return state, json.loads(entry)
+    return state, facts

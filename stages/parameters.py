@@ -40,7 +40,7 @@ Centers = limited(
 )
 Snapshots = limited(
     Annotated[tuple[int, ...], Field(min_length=1)],
-    "a list of epochs, which are whole numbers",
+    "a list of one or more epochs, which are whole numbers",
 )
 
 
@@ -116,7 +116,9 @@ class ClassifierTraining(Section):
         epochs = others.data.get("epochs", max(snapshots))
         ascending = list(snapshots) == sorted(set(snapshots))
         if not ascending or snapshots[0] != 0 or snapshots[-1] > epochs:
-            raise not_allowed(f"an ascending list of epochs from 0 to at most epochs ({epochs})")
+            raise not_allowed(
+                f"an ascending list of epochs from 0 to at most epochs, which is {epochs}"
+            )
         return snapshots
 
 

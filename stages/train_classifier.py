@@ -98,7 +98,7 @@ def main() -> None:
     initialise(network, torch.Generator().manual_seed(training.seed))
     network.to(device, dtype)
     # BatchNorm subtracts the mean, and with it this bias: its gradient is 0 but for rounding noise,
-    # other noise on every machine. Rprop and Adafactor would scale it up to full steps, and so would
+    # other noise on every machine, which Rprop and Adafactor would scale up to full steps, and
     # RMSprop and Adam in float32.
     network[0].bias.requires_grad_(False)
     loss_function = nn.CrossEntropyLoss()
@@ -108,8 +108,7 @@ def main() -> None:
         optimizer = getattr(torch.optim, training.optimizer.name)(
             network.parameters(), **training.optimizer.arguments
         )
-        epochs, snapshots = training.epochs, training.snapshots
-        rows = train(X, y, model, loss_function, optimizer, epochs, snapshots)
+        rows = train(X, y, model, loss_function, optimizer, training.epochs, training.snapshots)
         history = follow("train_classifier", rows, training)
 
     floor = softmax_loss_floor(sizes["n_classes"]) if on_probabilities else 0.0

@@ -8,7 +8,7 @@ metrics/train_regression.csv (epoch, loss, weight), metrics/train_regression.jso
 
 from collections.abc import Iterator
 
-from stages.parameters import TrainRegression, read_parameters
+from stages.parameters import RegressionTraining, TrainRegression, read_parameters
 from stages.startup import quick_imports
 
 if __name__ == "__main__":  # a wrong value is answered before the slow imports
@@ -60,11 +60,13 @@ def train(
     yield epochs, loss.item(), weight.item()
 
 
-def lr_bound(x: Tensor, loss_reduction: str) -> str:
-    """Return the sentence, for an error, on the learning rates at which plain SGD diverges."""
-    n = "n" if loss_reduction == "mean" else "1"
-    lr = largest_stable_lr(x, loss_reduction)
-    return f"Plain SGD diverges here from lr {n} / sum(x^2) = {lr:.6g} on. "
+def lr_bound(x: Tensor, training: RegressionTraining) -> str:
+    """Return the sentence, for an error, on the learning rates at which SGD diverges."""
+    if training.optimizer.name != "SGD":
+        return ""
+    numerator = "n" if training.loss_reduction == "mean" else "1"
+    bound = largest_stable_lr(x, training.loss_reduction)
+    return f"Plain SGD diverges here from lr {numerator} / sum(x^2) = {bound:.6g} on. "
 
 
 def main() -> None:
@@ -84,7 +86,7 @@ def main() -> None:
             [weight], **training.optimizer.arguments
         )
         rows = train(x, y, weight, loss_function, optimizer, training.epochs)
-        history = follow("train_regression", rows, training, lr_bound(x, training.loss_reduction))
+        history = follow("train_regression", rows, training, lr_bound(x, training))
 
     best = torch.tensor(least_squares_weight(x, y), device=device, dtype=dtype)
     final_loss, best_loss = history[-1][1], loss_function(forward(x, best), y).item()

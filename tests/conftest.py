@@ -25,7 +25,11 @@ STRAY = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "OPENBLAS_CORETYPE", "PYTHONPATH"}
 
 def environment(**variables):
     """Return this process's environment with `variables` and without STRAY."""
-    kept = {name: value for name, value in os.environ.items() if name not in STRAY}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in STRAY and not name.startswith("GIT_")
+    }
     kept["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
     return kept | variables
 
@@ -102,6 +106,7 @@ def clone(tmp_path):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(PROJECT / name, folder / name)
     git = ("git", "-c", "user.name=test", "-c", "user.email=test@example.org")
+    git += ("-c", "commit.gpgsign=false")
     for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "As it stands"]):
         done = run(*git, *command, cwd=folder)
         assert done.returncode == 0, done.stderr

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from stages.convert_to_tensors import (
     REGRESSION,
     SUMMARY,
     classification_tensors,
+    describe,
     regression_tensors,
 )
 from stages.errors import UserError
@@ -90,12 +92,22 @@ def test_summary_shows_what_the_article_shows(converted, capsys):
     assert shown["x_train"]["first_ten"] == pytest.approx(x[:10].tolist(), rel=1e-5)
 
 
+def test_no_more_than_ten_values_are_shown():
+    assert describe("x", torch.arange(12.0))["first_ten"] == list(range(10))
+
+
 def test_tensors_are_printed_and_counted(converted, capsys):
     call_main("convert_to_tensors")
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 9
     assert lines[0].startswith("x_train: torch.Tensor torch.float64 [8] [0.0, 0.142857")
     assert lines[-1] == "convert_to_tensors: 8 tensors from 2 tables"
+
+
+def test_table_of_another_kind_is_refused(converted):
+    shutil.copy(RAW_CLASSIFICATION, RAW_REGRESSION)
+    with pytest.raises(UserError, match="regression.parquet is damaged"):
+        call_main("convert_to_tensors")
 
 
 def test_missing_table_names_its_stage(small):
@@ -106,5 +118,5 @@ def test_missing_table_names_its_stage(small):
 
 def test_damaged_table_is_refused(converted):
     Path(RAW_REGRESSION).write_bytes(Path(RAW_REGRESSION).read_bytes()[:-100])
-    with pytest.raises(UserError, match="regression.parquet is damaged; `dvc repro -f generate_"):
+    with pytest.raises(UserError, match="regression.parquet is damaged; `dvc repro generate_"):
         call_main("convert_to_tensors")

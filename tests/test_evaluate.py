@@ -1,5 +1,6 @@
 import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -27,25 +28,22 @@ FIGURES = [
 
 
 def line(y_train, y_test):
-    x = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
-    return {
-        "x_train": x,
-        "y_train": torch.tensor(y_train).double(),
-        "x_test": x,
-        "y_test": torch.tensor(y_test).double(),
-    }
+    x_train, x_test = [1.0, 2.0, 3.0], [1.0, 2.0, 4.0]
+    columns = {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
+    return {name: torch.tensor(values).double() for name, values in columns.items()}
 
 
 def test_regression_metrics_by_hand():
     law = RegressionLaw(weight=2.0, noise_std=0.5)
     metrics = regression_metrics(line([2.0, 4, 9], [1.0, 2, 3]), torch.tensor(2.0), law)
+    assert metrics["weight"] == 2.0
     assert metrics["least_squares_weight"] == pytest.approx(37 / 14)
     assert metrics["gap_to_least_squares"] == pytest.approx(37 / 14 - 2)
     assert metrics["noise_variance"] == 0.25
     assert metrics["train"]["mse"] == pytest.approx(3.0)
     assert metrics["train"]["r2"] == pytest.approx(1 - 9 / (9 + 1 + 16))
-    assert metrics["test"]["mse"] == pytest.approx(14 / 3)
-    assert metrics["test"]["r2"] == pytest.approx(1 - 14 / 2)
+    assert metrics["test"]["mse"] == pytest.approx((1 + 4 + 25) / 3)
+    assert metrics["test"]["r2"] == pytest.approx(1 - 30 / 2)
 
 
 def test_r2_of_constant_targets_is_left_open():
@@ -55,26 +53,23 @@ def test_r2_of_constant_targets_is_left_open():
 
 
 def test_classifier_metrics_by_hand():
-    class Logits(torch.nn.Sequential):
-        def forward(self, X):
-            return torch.stack([X[:, 0] * 0, X[:, 0]], dim=1)
-
-        def __getitem__(self, index):
-            return self
-
+    network = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Softmax(dim=1)).double()
+    network[0].weight.data = torch.tensor([[0.0, 0.0], [1.0, 0.0]]).double()  # logits 0 and x1
+    network[0].bias.data.zero_()
     data = {
-        f"{name}_{split}": values
-        for split in ("train", "test")
-        for name, values in (
-            ("X", torch.tensor([[-1.0, 0], [2, 0], [3, 0]])),
-            ("y", torch.tensor([0, 1, 0])),
-        )
+        "X_train": torch.tensor([[1.0, 0.0], [2.0, 0.0]]),
+        "y_train": torch.tensor([1, 1]),
+        "X_test": torch.tensor([[-1.0, 0.0], [2.0, 0.0], [3.0, 0.0]]),
+        "y_test": torch.tensor([0, 1, 0]),
     }
     law = ClassificationLaw(centers=((0.0, 0.0), (1.0, 0.0)), std=0.5)
-    metrics = classifier_metrics(data, Logits(), law)
+    metrics = classifier_metrics(data, network, law)
     losses = [math.log1p(math.exp(-1)), math.log1p(math.exp(-2)), math.log1p(math.exp(3))]
+    assert metrics["train"]["accuracy"] == 1.0
     assert metrics["test"]["accuracy"] == pytest.approx(2 / 3)
-    assert metrics["test"]["cross_entropy"] == pytest.approx(sum(losses) / 3, rel=1e-6)
+    assert metrics["test"]["cross_entropy"] == pytest.approx(sum(losses) / 3, rel=1e-9)
+    assert metrics["train"]["cross_entropy"] == pytest.approx(sum(losses[:2]) / 2, rel=1e-9)
+    assert metrics["bayes_accuracy"] == pytest.approx(0.8413447, abs=1e-7)
     assert metrics["gap_to_bayes"] == pytest.approx(metrics["bayes_accuracy"] - 2 / 3)
 
 
@@ -143,14 +138,15 @@ def test_evaluation_agrees_with_the_confusion(finished):
     assert metrics["test"]["accuracy"] == right / len(rows)
 
 
-def test_evaluate_never_trains(finished):
-    before = {path: path.read_bytes() for path in Path("data").rglob("*.safetensors")}
+def test_evaluate_never_trains_and_uses_one_thread(finished, monkeypatch):
+    monkeypatch.delattr(torch.Tensor, "backward")
+    torch.set_num_threads(2)
     call_main("evaluate")
-    assert {path: path.read_bytes() for path in Path("data").rglob("*.safetensors")} == before
+    assert torch.get_num_threads() == 1
 
 
 def test_loaded_network_predicts_as_saved(finished):
-    network = load_networks("data/models/classifier.safetensors")[""]
+    network = load_networks("data/models/classifier.safetensors", "classifier")[""]
     state = load_file("data/models/classifier.safetensors")
     assert not network.training
     assert network[0].weight.dtype == torch.float64
@@ -160,13 +156,30 @@ def test_loaded_network_predicts_as_saved(finished):
 @pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\0\0\0\0\0\0\0{}      "])
 def test_damaged_model_is_refused(finished, content):
     Path("data/models/classifier.safetensors").write_bytes(content)
-    with pytest.raises(UserError, match="classifier.safetensors is damaged; `dvc repro -f train_c"):
+    with pytest.raises(UserError, match="classifier.safetensors is damaged; `dvc repro train_c"):
         call_main("evaluate")
 
 
 def test_model_without_its_entry_is_refused(finished):
     save_file({"weight": torch.tensor(2.0)}, "data/models/regression.safetensors")
     with pytest.raises(UserError, match="regression.safetensors is damaged"):
+        call_main("evaluate")
+
+
+@pytest.mark.parametrize(
+    "content", ["junk\n", "epoch,loss\n<<<<<<< ours\n", "epoch,loss\n0,1\n1\n", "epoch\n0\n"]
+)
+@pytest.mark.parametrize("name", ["train_regression.csv", "train_classifier.csv"])
+def test_damaged_history_is_refused(finished, name, content):
+    Path("metrics", name).write_text(content)
+    with pytest.raises(UserError, match=rf"{name} is damaged; `dvc repro {name[:-4]}` makes"):
+        call_main("evaluate")
+
+
+@pytest.mark.parametrize("name", ["classifier", "classifier_snapshots"])
+def test_model_of_another_kind_is_refused(finished, name):
+    shutil.copy("data/models/regression.safetensors", f"data/models/{name}.safetensors")
+    with pytest.raises(UserError, match=f"{name}.safetensors is damaged; `dvc repro train_cl"):
         call_main("evaluate")
 
 
@@ -189,3 +202,104 @@ def test_boundaries_are_drawn_once_each():
     first, second = figures.leads(scores)
     assert first.tolist() == [2, -3, -3]
     assert second.tolist() == [None, 2, -2]
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Collect the figures by path instead of writing them."""
+    collected = {}
+    monkeypatch.setattr(figures, "save", lambda figure, path: collected.update({path: figure}))
+    return collected
+
+
+def legend(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_fit_shows_the_points_both_lines_and_their_weights(drawn):
+    x, y = np.array([0.0, 1.0, 2.0]), np.array([0.5, 1.0, 4.0])
+    figures.draw_fit("fit", x, y, 1.5, 2.0, "A title")
+    (axes,) = drawn["fit"].axes
+    points, fitted, true = axes.get_lines()
+    assert points.get_xydata().tolist() == [[0, 0.5], [1, 1], [2, 4]]
+    assert fitted.get_xydata().tolist() == [[0, 0], [2, 3]]
+    assert true.get_xydata().tolist() == [[0, 0], [2, 4]]
+    assert legend(drawn["fit"]) == [
+        "training points",
+        "fitted line: y = 1.5 x",
+        "true line: y = 2 x",
+    ]
+    assert (axes.get_title(), axes.get_xlabel(), axes.get_ylabel()) == ("A title", "x", "y")
+
+
+def test_classes_are_shown_each_with_a_marker_and_a_name(drawn):
+    X, classes = np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]), np.array([0, 2, 0])
+    figures.draw_classes("classes", X, classes, "class", "A title")
+    first, second = drawn["classes"].axes[0].get_lines()
+    assert first.get_xydata().tolist() == [[0, 1], [4, 5]]
+    assert second.get_xydata().tolist() == [[2, 3]]
+    assert first.get_marker() != second.get_marker()
+    assert legend(drawn["classes"]) == ["class 0", "class 2"]
+
+
+def test_epochs_are_shown_in_their_order(drawn):
+    X, half = np.array([[0.0, 1.0], [2.0, 3.0]]), np.array([0, 1])
+    figures.draw_epochs("epochs", X, [half, 1 - half], ["Epoch 0", "Epoch 7"])
+    first, second = drawn["epochs"].axes
+    assert [axes.get_title() for axes in (first, second)] == ["Epoch 0", "Epoch 7"]
+    assert [axes.get_lines()[0].get_xydata().tolist() for axes in (first, second)] == [
+        [[0, 1]],
+        [[2, 3]],
+    ]
+
+
+def test_boundaries_run_where_two_classes_are_level(drawn):
+    X = np.array([[0.0, 0.0], [4.0, 2.0]])
+    grid = figures.plane(X)[2]
+    learned = np.stack([grid[:, 0], 4 - grid[:, 0]], axis=1)  # level at x1 = 2
+    bayes = np.stack([grid[:, 1], 1 - grid[:, 1]], axis=1)  # level at x2 = 0.5
+    figures.draw_boundary("after", X, np.array([0, 1]), learned, bayes, "A title")
+    contours = drawn["after"].axes[0].collections
+    ends = [np.concatenate([path.vertices for path in each.get_paths()]) for each in contours]
+    np.testing.assert_allclose(ends[0][:, 0], 2)
+    np.testing.assert_allclose(ends[1][:, 1], 0.5)
+    assert np.ptp(ends[0][:, 1]) == pytest.approx(2.2)
+    assert legend(drawn["after"])[-2:] == ["learned boundary", "Bayes boundary"]
+
+
+def test_film_runs_forwards(tmp_path):
+    x, y = np.array([0.0, 1.0]), np.array([0.0, 1.0])
+    history = np.array([[0, 1.0, 0.0], [1, 0.5, 0.5], [2, 0.1, 1.0]])
+    figures.draw_film(str(tmp_path / "film.gif"), x, y, history)
+    figures.draw_film(str(tmp_path / "last.gif"), x, y, history[-1:])
+    with Image.open(tmp_path / "film.gif") as film, Image.open(tmp_path / "last.gif") as last:
+        final = np.asarray(last.convert("L")).astype(int)
+        distances = []
+        for number in range(film.n_frames):
+            film.seek(number)
+            distances.append(np.abs(np.asarray(film.convert("L")).astype(int) - final).sum())
+    assert len(distances) == 3
+    assert distances[2] < min(distances[:2]) / 10
+
+
+def test_figures_show_what_was_trained(finished, drawn):
+    call_main("evaluate")
+    history = np.loadtxt("metrics/train_regression.csv", delimiter=",", skiprows=1)
+    losses = np.loadtxt("metrics/train_classifier.csv", delimiter=",", skiprows=1)[:, 1]
+    for when, weight in (("before", history[0, 2]), ("after", history[-1, 2])):
+        fitted = drawn[f"metrics/figures/regression_{when}.png"].axes[0].get_lines()[1]
+        assert fitted.get_ydata()[1] == pytest.approx(weight, rel=1e-5)
+    epochs = drawn["metrics/figures/classifier_epochs.png"].axes[:3]
+    assert [axes.get_title() for axes in epochs] == [
+        f"Epoch {epoch}: loss {losses[epoch]:.4f}" for epoch in (0, 2, 5)
+    ]
+    after = drawn["metrics/figures/classifier_after.png"].axes[0]
+    assert after.get_title() == f"Classifier after training: loss {losses[-1]:.4f}"
+    shown = {line.get_label(): len(line.get_xdata()) for line in after.get_lines()}
+    network = load_networks("data/models/classifier.safetensors", "classifier")[""]
+    X = load_file("data/tensors/classification.safetensors")["X_train"]
+    classes, counts = network(X.double()).argmax(dim=1).unique(return_counts=True)
+    assert shown == {
+        f"predicted class {number}": count
+        for number, count in zip(classes.tolist(), counts.tolist(), strict=True)
+    }

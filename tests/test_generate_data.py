@@ -35,6 +35,7 @@ def test_clusters_have_their_centers_and_spread():
     assert rows["x1"].mean() == pytest.approx(0.8, abs=0.003)
     assert rows["x2"].mean() == pytest.approx(-0.8, abs=0.003)
     assert rows["x1"].std() == pytest.approx(0.25, rel=0.01)
+    assert rows["x2"].std() == pytest.approx(0.25, rel=0.01)
     assert np.corrcoef(rows["x1"], rows["x2"])[0, 1] == pytest.approx(0, abs=0.01)
 
 
@@ -53,6 +54,18 @@ def test_columns_and_rows_are_those_promised(edit):
     table = pd.read_parquet(CLASSIFICATION)
     assert list(table) == ["x1", "x2", "label", "split"]
     assert table.groupby(["split", "label"]).size().to_list() == [1000] * 4
+
+
+def test_no_two_parts_share_a_stream(edit):
+    noise = []
+    call_main("generate_data")
+    for _, part in pd.read_parquet(CLASSIFICATION).groupby(["split", "label"]):
+        noise += [part["x1"] - part["x1"].mean(), part["x2"] - part["x2"].mean()]
+    for _, part in pd.read_parquet(REGRESSION).groupby("split"):
+        noise.append(part["y"] - 2 * part["x"])
+    correlations = np.corrcoef(np.stack(noise)) - np.eye(len(noise))
+    assert len(noise) == 10
+    assert np.abs(correlations).max() < 0.15
 
 
 def test_test_part_comes_from_another_stream(edit):
@@ -76,6 +89,30 @@ def test_size_of_one_data_set_leaves_the_other_alone(edit, change, kept):
     edit(change)
     call_main("generate_data")
     assert Path(kept).read_bytes() == before
+
+
+def test_sizes_are_those_of_the_parts(edit):
+    edit(("n_samples: 1000", "n_samples: 5"), ("n_test: 1000", "n_test: 3"))
+    edit(
+        ("n_samples_per_class: 1000", "n_samples_per_class: 4"),
+        ("n_test_per_class: 1000", "n_test_per_class: 2"),
+    )
+    assert generated(REGRESSION)["split"].to_list() == ["train"] * 5 + ["test"] * 3
+    table = pd.read_parquet(CLASSIFICATION)
+    assert table["split"].to_list() == ["train"] * 8 + ["test"] * 4
+    assert table["label"].to_list() == [0] * 4 + [1] * 4 + [0] * 2 + [1] * 2
+
+
+def test_stored_digits_are_nine(edit):
+    y = generated(REGRESSION)["y"]
+    assert [float(f"{value:.8e}") for value in y] == y.to_list()
+    assert [float(f"{value:.7e}") for value in y] != y.to_list()
+
+
+def test_columns_are_stored_plain(edit):
+    call_main("generate_data")
+    column = pq.ParquetFile(REGRESSION).metadata.row_group(0).column(1)
+    assert column.compression == "UNCOMPRESSED"
 
 
 def test_size_of_the_test_part_leaves_the_training_part_alone(edit):

@@ -53,6 +53,7 @@ EDGES = {
     "beta2_decay": [0, 0.1],
     "d": [1, 0.9],
     "momentum_decay": [0, -1e-9],
+    "lambd": [-1, 1],
 }
 
 
@@ -76,6 +77,22 @@ def test_ranges_are_those_that_torch_checks(name):
                     SECTIONS[name].model_validate({"name": name} | arguments)
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("Adafactor", {"eps": (-1.0, 0.1)}),
+        ("Adafactor", {"eps": (None, -0.1)}),
+        ("Rprop", {"step_sizes": (0.0, 1.0)}),
+        ("Rprop", {"step_sizes": (0.1, -1.0)}),
+        ("SGD", {"nesterov": True}),
+        ("SGD", {"nesterov": True, "momentum": 0.9, "dampening": 0.1}),
+    ],
+)
+def test_values_that_only_together_are_wrong_are_refused(name, arguments):
+    with pytest.raises(ValueError, match=next(iter(arguments))):
+        SECTIONS[name].model_validate({"name": name, "lr": 0.1} | arguments)
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_trains_a_number_and_a_network(name):
     weight = torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
@@ -93,8 +110,9 @@ def test_every_optimizer_trains_a_number_and_a_network(name):
     assert not torch.equal(network[0].weight, moving)
 
 
+@pytest.mark.parametrize("stage", ["train_regression", "train_classifier"])
 @pytest.mark.parametrize("arguments", ["", "\n    momentum: 0.9\n    nesterov: true"])
-def test_arguments_reach_the_optimizer(finished, monkeypatch, arguments):
+def test_arguments_reach_the_optimizer(finished, monkeypatch, stage, arguments):
     seen = {}
     stock = torch.optim.SGD
 
@@ -103,7 +121,7 @@ def test_arguments_reach_the_optimizer(finished, monkeypatch, arguments):
         return stock(parameters, **given)
 
     monkeypatch.setattr(torch.optim, "SGD", spy)
-    finished(("name: SGD", f"name: SGD{arguments}"))
-    call_main("train_regression")
+    finished(("name: RMSprop", "name: SGD"), ("1.0e-3", "1.0e-4"), ("SGD", f"SGD{arguments}"))
+    call_main(stage)
     expected = {"lr": 1e-4} | ({"momentum": 0.9, "nesterov": True} if arguments else {})
     assert seen == expected

@@ -1,5 +1,4 @@
 import re
-import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 
 from conftest import PROJECT, run_stage
 from stages.errors import UserError
-from stages.optimizers import OPTIMIZERS, SECTIONS
+from stages.optimizers import OPTIMIZERS
 from stages.parameters import (
     Evaluate,
     GenerateData,
@@ -53,16 +52,26 @@ WRONG = [
     (TrainClassifier, "hidden: 10", "hiden: 10", "train_classifier.hiden is no parameter; train_classifier takes seed, hidden, epochs, loss_on, dtype, snapshots, optimizer. Did you mean 'hidden'?"),
     (TrainClassifier, "hidden: 10", "hidden: 10.0", "train_classifier.hidden must be a whole number of at least 1; got 10.0."),
     (TrainClassifier, "loss_on: probabilities", "loss_on: logit", "train_classifier.loss_on must be one of {probabilities, logits}; got 'logit'. Did you mean 'logits'?"),
-    (TrainClassifier, "[0, 1, 2, 3, 4, 10, 50]", "[0, 52]", "train_classifier.snapshots must be an ascending list of epochs from 0 to at most epochs (51); got [0, 52]."),
-    (TrainClassifier, "[0, 1, 2, 3, 4, 10, 50]", "[1, 2]", "train_classifier.snapshots must be an ascending list of epochs from 0 to at most epochs (51); got [1, 2]."),
-    (TrainClassifier, "[0, 1, 2, 3, 4, 10, 50]", "[0, 2, 2]", "train_classifier.snapshots must be an ascending list of epochs from 0 to at most epochs (51); got [0, 2, 2]."),
-    (TrainClassifier, "[0, 1, 2, 3, 4, 10, 50]", "[0, a]", "train_classifier.snapshots must be a list of epochs, which are whole numbers; got [0, 'a']."),
+    (TrainClassifier, "[0, 1, 2, 3, 4, 10, 50]", "[0, 52]", "train_classifier.snapshots must be an ascending list of epochs from 0 to at most epochs, which is 51; got [0, 52]."),
+    (TrainClassifier, "[0, 1, 2, 3, 4, 10, 50]", "[1, 2]", "train_classifier.snapshots must be an ascending list of epochs from 0 to at most epochs, which is 51; got [1, 2]."),
+    (TrainClassifier, "[0, 1, 2, 3, 4, 10, 50]", "[0, 2, 2]", "train_classifier.snapshots must be an ascending list of epochs from 0 to at most epochs, which is 51; got [0, 2, 2]."),
+    (TrainClassifier, "[0, 1, 2, 3, 4, 10, 50]", "[0, a]", "train_classifier.snapshots must be a list of one or more epochs, which are whole numbers; got [0, 'a']."),
     (GenerateData, "n_samples: 1000", "n_samples: 1", "generate_data.regression.n_samples must be a whole number of at least 2; got 1."),
     (GenerateData, "noise_std: 0.3", "noise_std: -0.3", "generate_data.regression.noise_std must be a number from 0 to 1e30; got -0.3."),
     (GenerateData, "std: 0.25", "std: 0", "generate_data.classification.std must be a number above 0, at most 1e30; got 0."),
     (GenerateData, "  seed: 0", "  seed: -1", "generate_data.seed must be a whole number from 0 to 9223372036854775807; got -1."),
     (GenerateData, "  regression:", "  regresion:", "generate_data.regresion is no parameter; generate_data takes seed, regression, classification. Did you mean 'regression'?"),
     (GenerateData, "[[0.2, 0.2], [0.8, 0.8]]", "[[0.2, 0.2]]", "generate_data.classification.centers must be a list of two or more centers, each a list of two numbers from -1e30 to 1e30; got [[0.2, 0.2]]."),
+    (GenerateData, "n_test: 1000", "n_test: 1", "generate_data.regression.n_test must be a whole number of at least 2; got 1."),
+    (GenerateData, "n_samples_per_class: 1000", "n_samples_per_class: 0", "generate_data.classification.n_samples_per_class must be a whole number of at least 1; got 0."),
+    (GenerateData, "n_test_per_class: 1000", "n_test_per_class: 0", "generate_data.classification.n_test_per_class must be a whole number of at least 1; got 0."),
+    (GenerateData, "  seed: 0", "  seed: 9223372036854775808", "generate_data.seed must be a whole number from 0 to 9223372036854775807; got 9223372036854775808."),
+    (GenerateData, "noise_std:", "noise:", "generate_data.regression.noise is no parameter; generate_data.regression takes weight, noise_std, n_samples, n_test. Did you mean 'noise_std'?"),
+    (GenerateData, "    std:", "    sdt:", "generate_data.classification.sdt is no parameter; generate_data.classification takes centers, std, n_samples_per_class, n_test_per_class. Did you mean 'std'?"),
+    (GenerateData, "weight: 2.0", "weight: 1e31", "generate_data.regression.weight must be a number from -1e30 to 1e30; got 1e+31."),
+    (TrainClassifier, "hidden: 10", "hidden: 0", "train_classifier.hidden must be a whole number of at least 1; got 0."),
+    (TrainClassifier, "epochs: 51", "epochs: 0", "train_classifier.epochs must be a whole number of at least 1; got 0."),
+    (TrainClassifier, "[0, 1, 2, 3, 4, 10, 50]", "[]", "train_classifier.snapshots must be a list of one or more epochs, which are whole numbers; got []."),
     (GenerateData, "[[0.2, 0.2], [0.8, 0.8]]", "[[1, 2], [1, 2]]", "generate_data.classification.centers must be a list of centers that all differ; got [[1, 2], [1, 2]]."),
     (Evaluate, "noise_std: 0.3", "noise_std: loud", "generate_data.regression.noise_std must be a number from 0 to 1e30; got 'loud'."),
 ]  # fmt: skip
@@ -218,6 +227,15 @@ def test_plain_numbers_are_read(text):
     assert yaml.load(text, Loader) == float(text)
 
 
+@pytest.mark.parametrize(
+    ("texts", "value"),
+    [("null Null NULL ~", None), ("true True TRUE", True), ("false False FALSE", False)],
+)
+def test_plain_words_are_read(texts, value):
+    assert [yaml.load(text, Loader) for text in texts.split()] == [value] * len(texts.split())
+    assert yaml.load("a:", Loader) == {"a": None}
+
+
 @given(st.text("0123456789.eE+-_xob", min_size=1, max_size=8).filter(lambda text: text != "-"))
 def test_any_text_of_digits_is_read_as_dvc_does_or_is_text(text):
     assert agrees_or_refuses(text)
@@ -253,20 +271,20 @@ def test_no_value_of_any_kind_makes_a_traceback(tmp_path_factory, key, value):
     assert re.match(r"params\.yaml(:| must) .+[.?]$", sentence, re.DOTALL)
 
 
-@pytest.mark.parametrize("stage", ["generate_data", "train_regression", "train_classifier"])
+@pytest.mark.parametrize(
+    "stage", ["generate_data", "train_regression", "train_classifier", "evaluate"]
+)
 def test_wrong_value_ends_the_stage_at_once_without_traceback(edit, tmp_path, stage):
     (tmp_path / "stages").symlink_to(PROJECT / "stages")
-    edit(("seed: 0", "seed: none"), ("initial_weight: 0.1", "initial_weight: none"))
-    started = time.perf_counter()
+    edit(
+        ("seed: 0", "seed: none"),
+        ("std: 0.3", "std: none"),
+        ("initial_weight: 0.1", "initial_weight: none"),
+    )
     ended = run_stage(stage, tmp_path, PYTHONPROFILEIMPORTTIME="1")
-    assert time.perf_counter() - started < 60
     assert ended.returncode == 1
     said = [line for line in ended.stderr.splitlines() if not line.startswith("import time:")]
     assert len(said) == 1
     assert said[0].startswith("params.yaml: ")
     assert not re.search(r"\| +(torch|pyarrow|matplotlib|pandas|numpy)$", ended.stderr, re.M)
     assert ended.stdout == ""
-
-
-def test_optimizers_of_the_table_are_all_sections():
-    assert set(SECTIONS) == set(OPTIMIZERS)

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stages.errors import UserError
 from stages.metrics import write_csv, write_json
 from stages.models import published_tensor
 from stages.rounding import round_significant
@@ -74,7 +75,7 @@ def test_json_has_sorted_keys_and_six_digits(tmp_path, monkeypatch):
 
 def test_json_refuses_what_is_no_number(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match="Out of range float"):
+    with pytest.raises(UserError, match="m/a.json must hold finite numbers, and would not"):
         write_json("m/a.json", {"a": float("nan")})
     assert not Path("m/a.json").exists()
 

@@ -1,11 +1,15 @@
+import gc
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from conftest import PROJECT, run
 from stages.errors import UserError
+from stages.progress import follow
 from stages.runtime import AVAILABLE, no_compiler, set_up
+from stages.startup import quick_imports
 
 
 def machine(monkeypatch, *able):
@@ -94,3 +98,32 @@ def test_a_compiler_that_is_loaded_is_kept(monkeypatch):
     with no_compiler():
         assert sys.modules["torch._dynamo"] is loaded
     assert sys.modules["torch._dynamo"] is loaded
+
+
+def test_imports_are_left_out_of_the_search_for_garbage():
+    gc.unfreeze()
+    with quick_imports():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > 10_000
+
+
+def test_garbage_is_searched_again_after_an_import_that_failed():
+    def fail():
+        with quick_imports():
+            raise ImportError
+
+    with pytest.raises(ImportError):
+        fail()
+    assert gc.isenabled()
+
+
+def test_bar_shows_the_loss_on_a_terminal(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    training = SimpleNamespace(epochs=2, optimizer=None)
+    rows = [(0, 3.0), (1, 2.0), (2, 1.5)]
+    assert follow("a_stage", iter(rows), training) == rows
+    shown = capsys.readouterr().err
+    assert "a_stage: 100%" in shown
+    assert "3/3" in shown
+    assert "loss=1.5" in shown

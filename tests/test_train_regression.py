@@ -9,10 +9,11 @@ from safetensors.torch import load_file, safe_open
 from torch import nn, optim
 
 from conftest import PROJECT, call_main
-from stages import generate_data
+from stages import generate_data, train_regression
 from stages.errors import UserError
 from stages.limits import least_squares_weight
 from stages.parameters import GenerateData, read_parameters
+from stages.runtime import set_up
 from stages.train_regression import HISTORY, METRICS, MODEL, forward, train
 
 
@@ -134,15 +135,50 @@ def test_bound_on_lr_is_where_sgd_turns(edit, lr, converges):
     assert (rows[-1][1] < rows[0][1]) is converges
 
 
-def test_float32_trains_in_float32(small):
-    small(("dtype: float64", "dtype: float32"))
-    for stage in ("generate_data", "convert_to_tensors", "train_regression"):
-        call_main(stage)
-    in_float32 = Path(HISTORY).read_text()
-    small(("dtype: float32", "dtype: float64"))
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_everything_is_trained_in_the_dtype_of_the_parameters(finished, monkeypatch, dtype):
+    seen = []
+
+    def spy(x, y, weight, *others):
+        seen.extend([x.dtype, y.dtype, weight.dtype])
+        return train(x, y, weight, *others)
+
+    monkeypatch.setattr(train_regression, "train", spy)
+    finished(("dtype: float64", f"dtype: {dtype}"))
     call_main("train_regression")
-    assert np.float32(0.1).item() != 0.1
-    assert in_float32.splitlines()[1].split(",")[2] == "0.1"
+    assert seen == [getattr(torch, dtype)] * 3
+
+
+def test_initial_weight_reduction_and_device_are_those_of_the_parameters(finished, monkeypatch):
+    finished(("initial_weight: 0.1", "initial_weight: 0.7"), ("reduction: sum", "reduction: mean"))
+    asked = []
+    monkeypatch.setattr(train_regression, "set_up", lambda *a: asked.append(a) or set_up(*a))
+    call_main("train_regression")
+    epoch, loss, weight = Path(HISTORY).read_text().splitlines()[1].split(",")
+    tensors = load_file("data/tensors/regression.safetensors")
+    x, y = tensors["x_train"].numpy(), tensors["y_train"].numpy()
+    assert (epoch, weight) == ("0", "0.7")
+    assert float(loss) == pytest.approx(((0.7 * x - y) ** 2).mean(), rel=1e-5)
+    metrics = json.loads(Path(METRICS).read_text())["train_regression"]
+    best = ((x @ y) / (x @ x) * x - y) ** 2
+    assert metrics["least_squares_loss"] == pytest.approx(best.mean(), rel=1e-5)
+    assert f"{metrics['loss']:.6g}" == Path(HISTORY).read_text().splitlines()[-1].split(",")[1]
+    assert asked == [("cpu", "float64")]
+
+
+def test_divergence_of_the_mean_names_its_own_bound(finished):
+    finished(("loss_reduction: sum", "loss_reduction: mean"), ("lr: 1.0e-4", "lr: 1e29"))
+    finished(("epochs: 5", "epochs: 50"))
+    x = load_file("data/tensors/regression.safetensors")["x_train"].numpy()
+    with pytest.raises(UserError) as error:
+        call_main("train_regression")
+    assert f"diverges here from lr n / sum(x^2) = {8 / (x @ x):.6g} on" in str(error.value)
+
+
+def test_loss_that_is_lost_before_any_update_is_not_blamed_on_lr(finished):
+    finished(("dtype: float64", "dtype: float32"), ("initial_weight: 0.1", "initial_weight: 1e30"))
+    with pytest.raises(UserError, match="at epoch 0 .* before any update: choose smaller data or"):
+        call_main("train_regression")
 
 
 def test_progress_is_silent_without_a_terminal(finished, capsys):
