@@ -136,6 +136,30 @@ def test_metrics_and_figures_are_in_git_and_all_else_in_dvc():
         assert all(path.startswith("data/") for path in entry.get("outs", []))
 
 
+PLOTS = {
+    "metrics/train_regression.csv": ("simple", "epoch", "loss"),
+    "metrics/train_classifier.csv": ("simple", "epoch", "loss"),
+    "metrics/confusion.csv": ("confusion", "actual", "predicted"),
+}
+
+
+def test_curves_are_plotted_by_columns_that_are_there():
+    drawn = {}
+    for entry in PIPELINE["stages"].values():
+        for each in entry.get("plots", []):
+            ((path, options),) = each.items()
+            if path.endswith(".csv"):
+                drawn[path] = (options["template"], options["x"], options["y"])
+                assert options["title"]
+    assert drawn == PLOTS
+    (combined,) = (each["weight"] for each in PIPELINE["plots"])
+    assert (combined["template"], combined["x"]) == ("simple", "epoch")
+    assert combined["y"] == {"metrics/train_regression.csv": "weight"}
+    for path, (_, x, y) in [*PLOTS.items(), ("metrics/train_regression.csv", (0, 0, "weight"))]:
+        header = (PROJECT / path).read_text().splitlines()[0].split(",")
+        assert {x or "epoch", y} <= set(header)
+
+
 def test_git_ignores_every_output_of_dvc_and_no_result():
     cached = {
         path for entry in PIPELINE["stages"].values() for path in paths(entry.get("outs", []))

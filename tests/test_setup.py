@@ -1,5 +1,7 @@
 """What a new user meets before the pipeline: the packages, make, and the README."""
 
+import json
+import os
 import re
 import shutil
 import sys
@@ -7,6 +9,7 @@ import tomllib
 from importlib.metadata import distributions
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 
 from conftest import PROJECT, run
@@ -96,5 +99,76 @@ def test_no_network_gets_one_sentence(folder):
 def test_installed_packages_are_not_installed_again(folder):
     (folder / ".venv").mkdir()
     (folder / ".venv/installed").touch()
-    said = run("make", "--dry-run", "repro", cwd=folder).stdout.splitlines()
-    assert said == ["dvc repro", "dvc metrics show"]
+    for target, commands in {
+        "repro": ["dvc repro", "dvc metrics show"],
+        "test": ["python -m pytest"],
+        "lint": ["ruff check", "ruff format --check"],
+    }.items():
+        (folder / target).mkdir()  # which make must not take for what it is to make
+        assert run("make", "--dry-run", target, cwd=folder).stdout.splitlines() == commands
+
+
+@needs_make
+def test_packages_are_installed_again_when_the_lock_file_changes(folder):
+    (folder / ".venv").mkdir()
+    (folder / ".venv/installed").touch()
+    os.utime(folder / ".venv/installed", (0, 0))
+    said = run("make", "--dry-run", "repro", cwd=folder).stdout
+    assert "-m venv --clear .venv" in said
+    assert "--requirement requirements.lock" in said
+    assert "touch .venv/installed" in said
+
+
+def test_settings_of_dvc_and_git():
+    config = (PROJECT / ".dvc/config").read_text()
+    for line in ("analytics = false", "check_update = false", "autostage = true"):
+        assert line in config
+    ignored = run("git", "check-ignore", ".venv/x", "dvc_plots/x", cwd=PROJECT).stdout.split()
+    assert ignored == [".venv/x", "dvc_plots/x"]
+    tracked = run("git", "check-ignore", "metrics/a.csv", "dvc.lock", "params.yaml", cwd=PROJECT)
+    assert tracked.stdout == ""
+
+
+README = (PROJECT / "README.md").read_text()
+
+
+def test_readme_shows_every_parameter_with_its_default():
+    content = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    table = README.partition("## Parameters")[2].partition("\n## ")[0]
+    for section in ("train_regression", "train_classifier"):
+        for key, value in content[section].items():
+            if key != "optimizer":
+                shown = value if isinstance(value, int | float) else f"`{value}`"
+                assert f"| `{section}.{key}` | {shown} |" in table
+    for part in ("regression", "classification"):
+        for key in content["generate_data"][part]:
+            assert re.search(rf"`(generate_data\.{part})?\.{key}`", table), key
+
+
+def test_readme_lists_every_module():
+    listed = set(re.findall(r"^(stages/\w+\.py) ", README, flags=re.M))
+    assert listed == {f"stages/{path.name}" for path in (PROJECT / "stages").glob("*.py")}
+
+
+def test_readme_shows_the_committed_numbers():
+    metrics = json.loads((PROJECT / "metrics/evaluate.json").read_text())
+    table = README.partition("## What the article says")[2].partition("\n## ")[0]
+    regression, classifier = metrics["regression"], metrics["classifier"]
+    for number in (
+        regression["weight"],
+        regression["least_squares_weight"],
+        regression["test"]["mse"],
+        regression["test"]["r2"],
+        classifier["bayes_accuracy"],
+        classifier["test"]["accuracy"],
+        classifier["train"]["accuracy"],
+        classifier["test"]["cross_entropy"],
+    ):
+        assert str(number) in table
+
+
+def test_readme_links_lead_somewhere():
+    targets = re.findall(r"\]\(([^)#:]+)\)", README)
+    assert len(targets) > 5
+    for target in targets:
+        assert (PROJECT / target).is_file(), target
