@@ -101,12 +101,12 @@ def load_networks(path: str, kind: str) -> dict[str, nn.Sequential]:
 def read_history(path: str, columns: Sequence[str], maker: str) -> np.ndarray:
     """Return a training history, float64 (epochs + 1, number of `columns`)."""
     require(path, maker)
-    with open(path, encoding="utf-8") as file:
-        header, *rows = [line.rstrip("\n").split(",") for line in file] or [[]]
     try:
-        if header != list(columns):
+        with open(path, encoding="utf-8") as file:
+            header, *rows = [line.rstrip("\n").split(",") for line in file]
+        if header != list(columns) or not rows:
             raise ValueError
-        return np.array(rows, dtype=np.float64).reshape(len(rows), len(columns))
+        return np.array(rows, dtype=np.float64)
     except ValueError:
         raise damaged(path, maker) from None
 

@@ -167,7 +167,15 @@ def test_model_without_its_entry_is_refused(finished):
 
 
 @pytest.mark.parametrize(
-    "content", ["junk\n", "epoch,loss\n<<<<<<< ours\n", "epoch,loss\n0,1\n1\n", "epoch\n0\n"]
+    "content",
+    [
+        "",
+        "epoch,loss\n",
+        "junk\n",
+        "epoch,loss\n<<<<<<< ours\n",
+        "epoch,loss\n0,1\n1\n",
+        "epoch\n0\n",
+    ],
 )
 @pytest.mark.parametrize("name", ["train_regression.csv", "train_classifier.csv"])
 def test_damaged_history_is_refused(finished, name, content):
