@@ -1,4 +1,4 @@
-"""Time the pipeline against what no pipeline of its shape can go below; print a Markdown table.
+"""Time the pipeline against a floor without its work; print a Markdown table.
 
     python -m tools.bench [--rounds N]
 
@@ -23,11 +23,7 @@ import yaml
 from torch import nn, optim
 
 from stages.models import build_network, initialise
-from stages.parameters import (
-    TrainClassifier,
-    TrainRegression,
-    read_parameters,
-)
+from stages.parameters import TrainClassifier, TrainRegression, read_parameters
 from stages.progress import follow
 from stages.tensors import load_tensors
 from stages.train_classifier import train as train_classifier
@@ -114,12 +110,14 @@ def regression_loops() -> tuple[Callable[[], object], Callable[[], object]]:
         loss_function = nn.MSELoss(reduction="sum")
         optimizer = optim.SGD([weight], lr=1e-4)
         history = []
-        for _ in range(101):
+        for _ in range(100):
             loss = loss_function(x * weight, y)
             history.append((loss.item(), weight.item()))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+        with torch.no_grad():
+            history.append((loss_function(x * weight, y).item(), weight.item()))
         return history
 
     return ours, flat
@@ -147,12 +145,14 @@ def classifier_loops() -> tuple[Callable[[], object], Callable[[], object]]:
         network, optimizer = start()
         loss_function = nn.CrossEntropyLoss()
         history = []
-        for _ in range(52):
+        for _ in range(51):
             loss = loss_function(network(X), y)
             history.append(loss.item())
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+        with torch.no_grad():
+            history.append(loss_function(network(X), y).item())
         return history
 
     return ours, flat
