@@ -1,13 +1,21 @@
 """Measure the trained models beside the limits that theory sets, and draw them.
 
+For an own table, of which there is no theory, baselines take the place of the limits.
+
 params.yaml, data/tensors/*.safetensors, data/models/*.safetensors, metrics/train_*.csv ->
 metrics/evaluate.json, metrics/confusion.csv (actual, predicted: one row a test point),
 metrics/figures/*
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from stages.parameters import ClassificationLaw, Evaluate, RegressionLaw, read_parameters
+from stages.parameters import (
+    SIMULATE,
+    ClassificationTheory,
+    Evaluate,
+    RegressionTheory,
+    read_parameters,
+)
 from stages.startup import quick_imports
 
 if __name__ == "__main__":  # a wrong value is answered before the slow imports
@@ -20,10 +28,11 @@ with quick_imports():
 
     from stages import figures
     from stages.files import damaged, require
-    from stages.limits import bayes_accuracy, least_squares_weight
+    from stages.limits import bayes_accuracy, least_squares
     from stages.metrics import DIGITS, write_csv, write_json
-    from stages.models import build_network, load_model
+    from stages.models import build_network, coefficient_names, linear, load_model
     from stages.rounding import round_significant
+    from stages.standardization import Standardization
     from stages.tensors import load_tensors
 
 REGRESSION_TENSORS = "data/tensors/regression.safetensors"
@@ -37,25 +46,50 @@ METRICS = "metrics/evaluate.json"
 CONFUSION = "metrics/confusion.csv"
 FIGURES = "metrics/figures"
 
+State = dict[str, Tensor]
 
-def regression_metrics(data: dict[str, Tensor], weight: Tensor, law: RegressionLaw) -> dict:
-    """Return the weight and the errors of y_hat = x * weight, beside what is the best possible.
+
+def errors(y: Tensor, y_hat: Tensor) -> dict[str, float | None]:
+    """Return the mean squared error of y_hat, (n,), and R^2, which needs a y that varies."""
+    mse = nn.functional.mse_loss(y_hat, y).item()
+    variance = y.var(correction=0).item()
+    return {"mse": mse, "r2": 1 - mse / variance if variance else None}
+
+
+def regression_metrics(
+    data: State, model: State, features: Sequence[str], law: RegressionTheory
+) -> dict:
+    """Return the weights and the errors of the line, beside what is the best possible.
 
     The least-squares weight is that of the training part; no model can expect a test MSE below the
-    variance of the noise.
+    variance of the noise, which is known of simulated data. For an own table the errors of least
+    squares and of the mean of y_train stand beside.
     """
-    best = least_squares_weight(data["x_train"], data["y_train"])
-    metrics = {
-        "weight": weight.item(),
-        "least_squares_weight": best,
-        "gap_to_least_squares": abs(weight.item() - best),
-        "noise_variance": law.noise_std**2,
-    }
+    weight, bias = model["weight"], model.get("bias")
+    x, y = data["x_train"], data["y_train"]
+    best = torch.from_numpy(least_squares(x.numpy(), y.numpy(), bias is not None))
+    trained = torch.cat([part.reshape(-1) for part in (weight, bias) if part is not None])
+    best_weight = best[: weight.numel()].reshape(weight.shape)
+    best_bias = None if bias is None else best[-1]
+    metrics = {"gap_to_least_squares": (trained - best).norm().item()}
+    if weight.dim() == 0:
+        metrics |= {"weight": weight.item(), "least_squares_weight": best_weight.item()}
+    else:
+        named = (dict(zip(features, each.tolist(), strict=True)) for each in (weight, best_weight))
+        metrics |= zip(("weights", "least_squares_weights"), named, strict=True)
+    if bias is not None:
+        metrics |= {"bias": bias.item(), "least_squares_bias": best_bias.item()}
+    if law.source == SIMULATE:
+        metrics["noise_variance"] = law.noise_std**2
+    else:
+        metrics |= {"least_squares": {}, "mean": {}}
     for split in ("train", "test"):
         x, y = data[f"x_{split}"], data[f"y_{split}"]
-        mse = nn.functional.mse_loss(x * weight, y).item()
-        variance = y.var(correction=0).item()
-        metrics[split] = {"mse": mse, "r2": 1 - mse / variance if variance else None}
+        metrics[split] = errors(y, linear(x, weight, bias))
+        if law.source != SIMULATE:
+            metrics["least_squares"][split] = errors(y, linear(x, best_weight, best_bias))
+            mean = data["y_train"].mean().expand(len(y))
+            metrics["mean"][split] = {"mse": errors(y, mean)["mse"]}  # R^2 would be 0 and noise
     return metrics
 
 
@@ -64,29 +98,33 @@ def predict(network: nn.Sequential, X: Tensor) -> Tensor:
     return network[:-1](X.double()).argmax(dim=1)
 
 
-def classifier_metrics(
-    data: dict[str, Tensor], network: nn.Sequential, law: ClassificationLaw
-) -> dict:
+def classifier_metrics(data: State, network: nn.Sequential, law: ClassificationTheory) -> dict:
     """Return accuracy and cross entropy, beside the accuracy of the best possible classifier.
 
     The cross entropy is -mean(log p(y)) of the predicted probabilities, whatever the network was
-    trained on; from the logits, where it cannot overflow.
+    trained on; from the logits, where it cannot overflow. For an own table the accuracy of always
+    naming the class that is most frequent in training stands beside.
     """
-    bayes = bayes_accuracy(law.centers, law.std)
-    metrics = {"bayes_accuracy": bayes}
+    metrics = {}
     for split in ("train", "test"):
         X, y = data[f"X_{split}"].double(), data[f"y_{split}"]
         metrics[split] = {
             "accuracy": (predict(network, X) == y).double().mean().item(),
             "cross_entropy": nn.functional.cross_entropy(network[:-1](X), y).item(),
         }
-    metrics["gap_to_bayes"] = bayes - metrics["test"]["accuracy"]
-    return metrics
+    accuracy = metrics["test"]["accuracy"]
+    if law.source == SIMULATE:
+        bayes = bayes_accuracy(law.centers, law.std)
+        return metrics | {"bayes_accuracy": bayes, "gap_to_bayes": bayes - accuracy}
+    majority = data["y_train"].bincount().argmax()
+    share = (data["y_test"] == majority).double().mean().item()
+    return metrics | {"majority_accuracy": share, "gain_over_majority": accuracy - share}
 
 
 def load_networks(path: str, kind: str) -> dict[str, nn.Sequential]:
     """Return the networks of a model file by the part of their tensors' names before the slash."""
-    tensors, sizes = load_model(path, kind, maker="train_classifier")
+    tensors, facts = load_model(path, kind, maker="train_classifier")
+    sizes = {name: facts[name] for name in ("n_features", "hidden", "n_classes")}
     states = {}
     for name, tensor in tensors.items():
         prefix, _, short = name.rpartition("/")
@@ -111,65 +149,157 @@ def read_history(path: str, columns: Sequence[str], maker: str) -> np.ndarray:
         raise damaged(path, maker) from None
 
 
-def draw_regression(data: dict[str, Tensor], weight: float, true_weight: float) -> None:
-    """Draw the data, the fit before and after training, and the film between."""
-    history = read_history(
-        REGRESSION_HISTORY, ("epoch", "loss", "weight"), maker="train_regression"
-    )
+def draw_regression(data: State, model: State, facts: dict, law: RegressionTheory) -> None:
+    """Draw the data, the fit before and after training, and the film between.
+
+    One feature is drawn as it is in the table, with the line; of several, predicted against true
+    values show the fit.
+    """
+    weight, bias = model["weight"], model.get("bias")
+    names = coefficient_names(weight, bias)
+    history = read_history(REGRESSION_HISTORY, ("epoch", "loss", *names), maker="train_regression")
+    frames = history[figures.chosen_frames(len(history))]
+    titles = [
+        f"Epoch {epoch:.0f}: weight {shown:.4f}, loss {loss:.2f}"
+        for epoch, loss, shown in frames[:, :3]
+    ]
+    # Of each row, the weights and the bias; the row before training and the one after it first.
+    rows = np.concatenate([history[[0, -1]], frames])
+    biases = rows[:, -1] if bias is not None else np.zeros(len(rows))
+    first = 2 + weight.dim()
+    weights = rows[:, first : first + weight.numel()]
+
     x, y = data["x_train"].numpy(), data["y_train"].numpy()
-    initial_weight = history[0, 2]
-    figures.draw_regression_data(f"{FIGURES}/regression_data.png", x, y)
-    for when, fitted in (("before", initial_weight), ("after", weight)):
-        title = f"Regression: the fit {when} training"
-        figures.draw_fit(f"{FIGURES}/regression_{when}.png", x, y, fitted, true_weight, title)
-    figures.draw_film(f"{FIGURES}/regression_film.gif", x, y, history)
+    scaled = Standardization.of(facts)
+    X = scaled.undo(x.reshape(len(x), -1))
+    columns = (*facts["features"], facts["target"])
+    when = ("before", "after")
+    figures.draw_regression_data(f"{FIGURES}/regression_data.png", X, y, columns)
+    film = f"{FIGURES}/regression_film.gif"
+    if weight.dim():
+        predictions = round_significant(weights @ x.T + biases[:, None], DIGITS)
+        for each, y_hat in zip(when, predictions, strict=False):
+            title = f"Regression: predictions for the training points {each} training"
+            figures.draw_predictions(f"{FIGURES}/regression_{each}.png", y, y_hat, title)
+        figures.draw_prediction_film(film, y, predictions[2:], titles)
+        return
+    slopes = weights[:, 0] / scaled.scale[0]
+    intercepts = biases - slopes * scaled.mean[0]
+    lines = round_significant(np.stack([slopes, intercepts], axis=1), DIGITS)
+    through_zero = bias is None and "mean" not in facts
+    true_weight = law.weight if law.source == SIMULATE else None
+    for each, (slope, intercept) in zip(when, lines.tolist(), strict=False):
+        figures.draw_fit(
+            f"{FIGURES}/regression_{each}.png",
+            X[:, 0],
+            y,
+            columns,
+            (slope, None if through_zero else intercept),
+            true_weight,
+            f"Regression: the fit {each} training",
+        )
+    figures.draw_line_film(film, X[:, 0], y, columns, lines[2:], titles)
+
+
+def seen_flat(X: np.ndarray, y: np.ndarray, facts: dict, simulated: bool) -> figures.View:
+    """Return how points X, float64 (n, n_features) as the network sees them, are seen in a plane.
+
+    Two features as they are in the table; more by their first two principal components; one by
+    itself, with the class, y (n,), beside it.
+    """
+    features, labels = facts["features"], facts["labels"]
+    if len(features) == 2:
+        points = Standardization.of(facts).undo(X)
+        return figures.View(points, tuple(features), labels, equal=simulated)
+    if len(features) == 1:
+        points = np.column_stack([Standardization.of(facts).undo(X), y])
+        return figures.View(points, (features[0], "number of the class"), labels, equal=False)
+    centered = X - X.mean(axis=0)
+    directions = np.linalg.svd(centered, full_matrices=False)[2][:2]  # (2, n_features)
+    largest = np.abs(directions).argmax(axis=1)
+    directions = directions * np.sign(directions[[0, 1], largest])[:, None]
+    points = round_significant(centered @ directions.T, DIGITS)
+    axes = ("first principal component", "second principal component")
+    return figures.View(points, axes, labels, equal=True)
 
 
 def draw_classifier(
-    data: dict[str, Tensor],
+    data: State,
     network: nn.Sequential,
     snapshots: dict[str, nn.Sequential],
-    law: ClassificationLaw,
+    facts: dict,
+    law: ClassificationTheory,
 ) -> None:
-    """Draw the clusters, the predictions before, during and after training, and the boundaries.
+    """Draw the classes, the predictions before, during and after training, and the boundaries.
 
     Before and during training the network is seen as its loss was measured, with BatchNorm taking
     the mean and variance of all training points; after training as it predicts, with the running
-    ones.
+    ones. The boundaries are drawn of two features, the best possible one of simulated data.
     """
-    history = read_history(CLASSIFIER_HISTORY, ("epoch", "loss"), maker="train_classifier")
-    losses = history[:, 1]
+    columns = ("epoch", "loss", "accuracy")
+    losses = read_history(CLASSIFIER_HISTORY, columns, maker="train_classifier")[:, 1]
     X, y = data["X_train"], data["y_train"].numpy()
-    points = X.numpy()
+    simulated = law.source == SIMULATE
+    view = seen_flat(X.double().numpy(), y, facts, simulated)
 
-    figures.draw_classes(
-        f"{FIGURES}/classification_data.png", points, y, "class", "Classification: the data"
-    )
+    title = "Classification: the data"
+    figures.draw_classes(f"{FIGURES}/classification_data.png", view, y, "class", title)
     epochs = sorted(snapshots, key=int)
     predictions = [predict(snapshots[epoch].train(), X).numpy() for epoch in epochs]
     figures.draw_classes(
         f"{FIGURES}/classifier_before.png",
-        points,
+        view,
         predictions[0],
         "predicted class",
         f"Classifier before training: loss {losses[0]:.4f}",
     )
     figures.draw_epochs(
         f"{FIGURES}/classifier_epochs.png",
-        points,
+        view,
         predictions,
         [f"Epoch {epoch}: loss {losses[int(epoch)]:.4f}" for epoch in epochs],
     )
-    grid = torch.from_numpy(figures.plane(points)[2]).double()  # (n_grid, 2)
-    distances = torch.cdist(grid, torch.tensor(law.centers, dtype=torch.float64))
+    scores = bayes_scores = None
+    if X.shape[1] == 2:
+        grid = figures.plane(view.points)[2]  # (n_grid, 2)
+        seen = torch.from_numpy(Standardization.of(facts).apply(grid))
+        scores = round_significant(network(seen).numpy(), DIGITS)
+    if simulated:
+        distances = np.linalg.norm(grid[:, None] - np.array(law.centers), axis=2)
+        bayes_scores = round_significant(-distances, DIGITS)
     figures.draw_boundary(
         f"{FIGURES}/classifier_after.png",
-        points,
+        view,
         predict(network, X).numpy(),
-        round_significant(network(grid).numpy(), DIGITS),
-        round_significant(-distances.numpy(), DIGITS),
+        scores,
+        bayes_scores,
         f"Classifier after training: loss {losses[-1]:.4f}",
     )
+
+
+def confuse(
+    actual: np.ndarray, predicted: np.ndarray, labels: Sequence[object]
+) -> Iterator[tuple[object, object]]:
+    """Draw the confusion matrix, and yield the names of each point's actual and predicted class."""
+    counts = np.zeros((len(labels), len(labels)), dtype=np.int64)
+    np.add.at(counts, (actual, predicted), 1)
+    figures.draw_confusion(f"{FIGURES}/classifier_confusion.png", counts, labels)
+    for pair in zip(actual, predicted, strict=True):
+        yield tuple(labels[number] for number in pair)
+
+
+def summary(regression: dict, classifier: dict) -> str:
+    """Return the sentence of what was measured, each number beside its limit or baseline."""
+    if "weight" in regression:
+        line = f"weight {regression['weight']:.6g}"
+        line += f" (least squares: {regression['least_squares_weight']:.6g})"
+    else:
+        line = f"test MSE {regression['test']['mse']:.6g}"
+        line += f" (least squares: {regression['least_squares']['test']['mse']:.6g})"
+    clusters = f"test accuracy {classifier['test']['accuracy']:.6g}"
+    if "bayes_accuracy" in classifier:
+        return f"{line}, {clusters} (Bayes: {classifier['bayes_accuracy']:.6g})"
+    return f"{line}, {clusters} (majority class: {classifier['majority_accuracy']:.6g})"
 
 
 @torch.no_grad()
@@ -178,28 +308,22 @@ def main() -> None:
     law = read_parameters(Evaluate).generate_data
     torch.set_num_threads(1)
 
-    line, _ = load_tensors(REGRESSION_TENSORS, maker="convert_to_tensors")
-    clusters, _ = load_tensors(CLASSIFICATION_TENSORS, maker="convert_to_tensors")
-    weight = load_model(REGRESSION_MODEL, "regression", maker="train_regression")[0]["weight"]
+    line, line_facts = load_tensors(REGRESSION_TENSORS, maker="convert_to_tensors")
+    clusters, facts = load_tensors(CLASSIFICATION_TENSORS, maker="convert_to_tensors")
+    model, _ = load_model(REGRESSION_MODEL, "regression", maker="train_regression")
+    model = {name: tensor.double() for name, tensor in model.items()}
     network = load_networks(CLASSIFIER_MODEL, "classifier")[""]
     snapshots = load_networks(SNAPSHOTS, "classifier snapshots")
 
-    metrics = {
-        "regression": regression_metrics(line, weight.double(), law.regression),
-        "classifier": classifier_metrics(clusters, network, law.classification),
-    }
-    actual, predicted = clusters["y_test"], predict(network, clusters["X_test"])
-    draw_regression(line, weight.item(), law.regression.weight)
-    draw_classifier(clusters, network, snapshots, law.classification)
-    pairs = list(zip(actual.tolist(), predicted.tolist(), strict=True))
+    regression = regression_metrics(line, model, line_facts["features"], law.regression)
+    classifier = classifier_metrics(clusters, network, law.classification)
+    draw_regression(line, model, line_facts, law.regression)
+    draw_classifier(clusters, network, snapshots, facts, law.classification)
+    predicted = predict(network, clusters["X_test"]).numpy()
+    pairs = list(confuse(clusters["y_test"].numpy(), predicted, facts["labels"]))
     write_csv(CONFUSION, ("actual", "predicted"), pairs)
-    write_json(METRICS, metrics)
-    print(
-        f"evaluate: weight {metrics['regression']['weight']:.6g} (least squares: "
-        f"{metrics['regression']['least_squares_weight']:.6g}), test accuracy "
-        f"{metrics['classifier']['test']['accuracy']:.6g} (Bayes: "
-        f"{metrics['classifier']['bayes_accuracy']:.6g})"
-    )
+    write_json(METRICS, {"regression": regression, "classifier": classifier})
+    print(f"evaluate: {summary(regression, classifier)}")
 
 
 if __name__ == "__main__":

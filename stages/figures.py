@@ -7,6 +7,7 @@ lightness and in marker as well as in colour (the palette of Okabe and Ito, 2008
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import matplotlib
 import numpy as np
@@ -43,6 +44,9 @@ IDEAL = {"color": "#d55e00", "linestyle": "--"}
 
 SQUARE = (5.6, 5.9)
 
+PANELS = 12  # of one figure at most
+NUMBERED = 12  # classes, of which a confusion matrix still has room for numbers
+
 FRAMES = 101  # of the film at most
 FRAME_MS, LAST_FRAME_MS = 60, 2000
 
@@ -77,119 +81,260 @@ def add_legend(figure: Figure, axes: Sequence[Axes], *lines: Line2D) -> None:
     figure.legend(named.values(), named.keys(), loc="lower center", ncols=columns)
 
 
-def line_axes(figure: Figure, x: np.ndarray, y: np.ndarray, title: str) -> Axes:
-    """Return axes with the points of the regression."""
+def point_axes(figure: Figure, x: np.ndarray, y: np.ndarray, names: Sequence[str]) -> Axes:
+    """Return axes with the training points; `names` are those of x and y."""
     axes = figure.subplots()
     axes.plot(x, y, MARKERS[0], color=COLORS[4], label="training points", **POINTS)
-    axes.set(xlabel="x", ylabel="y", title=title)
+    axes.set(xlabel=names[0], ylabel=names[1])
     return axes
 
 
-def draw_regression_data(path: str, x: np.ndarray, y: np.ndarray) -> None:
-    """Draw the points, x and y of shape (n,)."""
+def draw_regression_data(path: str, X: np.ndarray, y: np.ndarray, names: Sequence[str]) -> None:
+    """Draw y, (n,), against each feature in X, (n, n_features), but PANELS at most.
+
+    `names` are those of the features, then that of y.
+    """
+    *features, target = names
     with style():
-        figure = Figure()
-        add_legend(figure, [line_axes(figure, x, y, "Regression: the data")])
+        if len(features) == 1:
+            figure = Figure()
+            axes = point_axes(figure, X[:, 0], y, names)
+            axes.set_title("Regression: the data")
+            add_legend(figure, [axes])
+        else:
+            shown = features[:PANELS]
+            figure, grid = panels(len(shown), f"Regression: {target} against each feature")
+            for number, (axes, name) in enumerate(zip(grid, shown, strict=True)):
+                label = "training points"
+                axes.plot(X[:, number], y, MARKERS[0], color=COLORS[4], label=label, **POINTS)
+                axes.set(title=name)
+            add_legend(figure, grid)
         save(figure, path)
+
+
+def equation(slope: float, intercept: float | None) -> str:
+    """Return the equation of a line as a legend shows it."""
+    return f"y = {slope:.6g} x" + ("" if intercept is None else f" {intercept:+.6g}")
 
 
 def draw_fit(
-    path: str, x: np.ndarray, y: np.ndarray, weight: float, true_weight: float, title: str
+    path: str,
+    x: np.ndarray,
+    y: np.ndarray,
+    names: Sequence[str],
+    fitted: tuple[float, float | None],
+    true_weight: float | None,
+    title: str,
 ) -> None:
-    """Draw the points with the line of `weight` and the true line."""
+    """Draw the points with the fitted line, (slope, intercept), and the true one if there is one.
+
+    An intercept of None is none.
+    """
     ends = np.array([x.min(), x.max()])
+    slope, intercept = fitted
     with style():
         figure = Figure()
-        axes = line_axes(figure, x, y, title)
-        axes.plot(ends, weight * ends, label=f"fitted line: y = {weight:.6g} x", **FITTED)
-        axes.plot(ends, true_weight * ends, label=f"true line: y = {true_weight:.6g} x", **IDEAL)
+        axes = point_axes(figure, x, y, names)
+        axes.set_title(title)
+        label = f"fitted line: {equation(slope, intercept)}"
+        axes.plot(ends, slope * ends + (intercept or 0.0), label=label, **FITTED)
+        if true_weight is not None:
+            label = f"true line: {equation(true_weight, None)}"
+            axes.plot(ends, true_weight * ends, label=label, **IDEAL)
         add_legend(figure, [axes])
         save(figure, path)
 
 
-def draw_film(path: str, x: np.ndarray, y: np.ndarray, history: np.ndarray) -> None:
-    """Draw the fit epoch by epoch as an animated GIF; `history` has rows (epoch, loss, weight).
+def prediction_axes(figure: Figure, y: np.ndarray, low: float, high: float) -> tuple[Axes, Line2D]:
+    """Return axes for predicted against true values, from `low` to `high`, and the points."""
+    axes = figure.subplots()
+    axes.plot([low, high], [low, high], label="predicted = true", **IDEAL)
+    (points,) = axes.plot(y, y, MARKERS[0], color=COLORS[0], label="training points", **POINTS)
+    margin = 0.05 * (high - low)
+    span = (low - margin, high + margin)
+    axes.set(xlabel="true value", ylabel="predicted value", xlim=span, ylim=span)
+    return axes, points
 
-    Only the line and the title are drawn anew for each of the frames, FRAMES at most.
-    """
-    ends = np.array([x.min(), x.max()])
-    chosen = np.unique(np.linspace(0, len(history) - 1, FRAMES).round().astype(int))
-    frames = []
+
+def draw_predictions(path: str, y: np.ndarray, y_hat: np.ndarray, title: str) -> None:
+    """Draw predicted against true values, both (n,)."""
     with style():
-        figure = Figure(dpi=80)
-        canvas = FigureCanvasAgg(figure)
-        axes = line_axes(figure, x, y, "")
-        (line,) = axes.plot(ends, 0 * ends, animated=True, label="fitted line", **FITTED)
-        add_legend(figure, [axes])
-        canvas.draw()
-        background = canvas.copy_from_bbox(figure.bbox)
-        for epoch, loss, weight in history[chosen]:
-            canvas.restore_region(background)
-            line.set_ydata(weight * ends)
-            axes.draw_artist(line)
-            axes.set_title(f"Epoch {epoch:.0f}: weight {weight:.4f}, loss {loss:.2f}")
-            axes.draw_artist(axes.title)
-            frames.append(Image.fromarray(np.array(canvas.buffer_rgba())).convert("RGB"))
-    palette = frames[-1].quantize(32, Image.Quantize.MAXCOVERAGE)
-    frames = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
-    with replacing(path) as temporary:
-        frames[0].save(
-            temporary,
-            format="GIF",
-            save_all=True,
-            append_images=frames[1:],
-            duration=[FRAME_MS] * (len(frames) - 1) + [LAST_FRAME_MS],
-            loop=0,
+        figure = Figure()
+        axes, points = prediction_axes(
+            figure, y, min(y.min(), y_hat.min()), max(y.max(), y_hat.max())
         )
-
-
-def plot_classes(axes: Axes, X: np.ndarray, classes: np.ndarray, label: str) -> None:
-    """Plot the points X, (n, 2), each with the color and marker of its class, (n,)."""
-    for number in np.unique(classes):
-        axes.plot(
-            *X[classes == number].T,
-            MARKERS[number % len(MARKERS)],
-            color=COLORS[number % len(COLORS)],
-            label=f"{label} {number}",
-            **POINTS,
-        )
-    axes.set(xlabel="x1", ylabel="x2", aspect="equal")
-
-
-def draw_classes(path: str, X: np.ndarray, classes: np.ndarray, label: str, title: str) -> None:
-    """Draw the points X, (n, 2), by class, (n,); `label` says what kind of class."""
-    with style():
-        figure = Figure(figsize=SQUARE)
-        axes = figure.subplots()
-        plot_classes(axes, X, classes, label)
+        points.set_data(y, y_hat)
         axes.set_title(title)
         add_legend(figure, [axes])
         save(figure, path)
 
 
-def draw_epochs(
-    path: str, X: np.ndarray, predictions: Sequence[np.ndarray], titles: Sequence[str]
+def chosen_frames(n_rows: int) -> np.ndarray:
+    """Return the rows of a history that a film shows, FRAMES at most, the first and last among."""
+    return np.unique(np.linspace(0, n_rows - 1, FRAMES).round().astype(int))
+
+
+def draw_line_film(
+    path: str,
+    x: np.ndarray,
+    y: np.ndarray,
+    names: Sequence[str],
+    lines: np.ndarray,
+    titles: Sequence[str],
 ) -> None:
-    """Draw the predicted classes of X, (n, 2), at several epochs as small multiples."""
-    columns = min(4, len(titles))
-    rows = -(-len(titles) // columns)
+    """Draw a line, epoch by epoch, as an animated GIF; `lines` has rows (slope, intercept)."""
+    ends = np.array([x.min(), x.max()])
     with style():
-        height = 2.4 * rows + 1.2
-        figure = Figure(figsize=(2.4 * columns, height))
-        figure.subplots_adjust(left=0.07, right=0.98, top=1 - 0.7 / height, hspace=0.35)
-        grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-        drawn, empty = np.split(grid.ravel(), [len(titles)])
-        for axes, classes, title in zip(drawn, predictions, titles, strict=True):
-            plot_classes(axes, X, classes, "predicted class")
+        figure = Figure(dpi=80)
+        axes = point_axes(figure, x, y, names)
+        (line,) = axes.plot(ends, 0 * ends, animated=True, label="fitted line", **FITTED)
+        frames = [(ends, slope * ends + intercept) for slope, intercept in lines]
+        save_film(figure, path, line, frames, titles)
+
+
+def draw_prediction_film(
+    path: str, y: np.ndarray, predictions: np.ndarray, titles: Sequence[str]
+) -> None:
+    """Draw predicted against true values epoch by epoch; `predictions` has rows of shape (n,)."""
+    low, high = min(y.min(), predictions.min()), max(y.max(), predictions.max())
+    with style():
+        figure = Figure(dpi=80)
+        _, points = prediction_axes(figure, y, low, high)
+        points.set_animated(True)
+        save_film(figure, path, points, [(y, y_hat) for y_hat in predictions], titles)
+
+
+def save_film(
+    figure: Figure,
+    path: str,
+    moving: Line2D,
+    frames: Sequence[tuple[np.ndarray, np.ndarray]],
+    titles: Sequence[str],
+) -> None:
+    """Write a GIF of the figure with `moving` at each of the frames, (x, y), below each title.
+
+    Only `moving` and the title are drawn anew for each frame.
+    """
+    canvas = FigureCanvasAgg(figure)
+    (axes,) = figure.axes
+    add_legend(figure, [axes])
+    canvas.draw()
+    background = canvas.copy_from_bbox(figure.bbox)
+    images = []
+    for (x, y), title in zip(frames, titles, strict=True):
+        canvas.restore_region(background)
+        moving.set_data(x, y)
+        axes.draw_artist(moving)
+        axes.set_title(title)
+        axes.draw_artist(axes.title)
+        images.append(Image.fromarray(np.array(canvas.buffer_rgba())).convert("RGB"))
+    palette = images[-1].quantize(32, Image.Quantize.MAXCOVERAGE)
+    images = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
+    with replacing(path) as temporary:
+        images[0].save(
+            temporary,
+            format="GIF",
+            save_all=True,
+            append_images=images[1:],
+            duration=[FRAME_MS] * (len(images) - 1) + [LAST_FRAME_MS],
+            loop=0,
+        )
+
+
+@dataclass(frozen=True)
+class View:
+    """How the points of the classes are seen, the same in all figures.
+
+    `points` has shape (n, 2), `axes` names its columns, and `classes` are the names of the classes;
+    `equal` says that both columns have one unit.
+    """
+
+    points: np.ndarray
+    axes: tuple[str, str]
+    classes: Sequence[object]
+    equal: bool
+
+
+def plot_classes(axes: Axes, view: View, classes: np.ndarray, label: str) -> None:
+    """Plot the points of a view, each with the color and marker of its class, (n,)."""
+    for number in np.unique(classes):
+        axes.plot(
+            *view.points[classes == number].T,
+            MARKERS[(number + number // len(COLORS)) % len(MARKERS)],
+            color=COLORS[number % len(COLORS)],
+            label=f"{label} {view.classes[number]}",
+            **POINTS,
+        )
+    axes.set(xlabel=view.axes[0], ylabel=view.axes[1], aspect="equal" if view.equal else "auto")
+
+
+def draw_classes(path: str, view: View, classes: np.ndarray, label: str, title: str) -> None:
+    """Draw the points of a view by class, (n,); `label` says what kind of class."""
+    with style():
+        figure = Figure(figsize=SQUARE)
+        axes = figure.subplots()
+        plot_classes(axes, view, classes, label)
+        axes.set_title(title)
+        add_legend(figure, [axes])
+        save(figure, path)
+
+
+def panels(n_panels: int, title: str) -> tuple[Figure, np.ndarray]:
+    """Return a figure of `n_panels` small axes, four in a row, and the axes."""
+    columns = min(4, n_panels)
+    rows = -(-n_panels // columns)
+    height = 2.4 * rows + 1.2
+    figure = Figure(figsize=(2.4 * columns, height))
+    figure.subplots_adjust(left=0.07, right=0.98, top=1 - 0.7 / height, hspace=0.35)
+    grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    drawn, empty = np.split(grid.ravel(), [n_panels])
+    for axes in empty:
+        axes.set_axis_off()
+    figure.suptitle(title)
+    return figure, drawn
+
+
+def draw_epochs(
+    path: str, view: View, predictions: Sequence[np.ndarray], titles: Sequence[str]
+) -> None:
+    """Draw the predicted classes of a view's points at several epochs as small multiples."""
+    with style():
+        figure, grid = panels(
+            len(titles), "Classifier: predicted class of the training points while it learns"
+        )
+        for axes, classes, title in zip(grid, predictions, titles, strict=True):
+            plot_classes(axes, view, classes, "predicted class")
             axes.set_title(title)
             axes.label_outer()
-        for axes in drawn[-columns:]:  # the lowest of each column
+        for axes in grid[-4:]:  # the lowest of each column
             axes.tick_params(labelbottom=True)
-            axes.set_xlabel("x1")
-        for axes in empty:
-            axes.set_axis_off()
-        figure.suptitle("Classifier: predicted class of the training points while it learns")
-        add_legend(figure, drawn)
+            axes.set_xlabel(view.axes[0])
+        add_legend(figure, grid)
+        save(figure, path)
+
+
+def draw_confusion(path: str, counts: np.ndarray, names: Sequence[object]) -> None:
+    """Draw how often each class, a row of `counts` (n_classes, n_classes), was predicted as which.
+
+    The darker, the larger the share of the class.
+    """
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    ticks = np.arange(len(names))
+    with style():
+        figure = Figure(figsize=SQUARE)
+        figure.subplots_adjust(left=0.2, bottom=0.16)
+        axes = figure.subplots()
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        axes.set(xlabel="predicted class", ylabel="actual class")
+        axes.set_title("Classifier: test points by actual and predicted class")
+        axes.set_xticks(ticks, names, rotation=90 if len(names) > 4 else 0)
+        axes.set_yticks(ticks, names)
+        axes.grid(visible=False)
+        if len(names) <= NUMBERED:
+            for row, column in np.ndindex(counts.shape):
+                color = "white" if shares[row, column] > 0.5 else "black"
+                text = str(counts[row, column])
+                axes.text(column, row, text, ha="center", va="center", color=color)
         save(figure, path)
 
 
@@ -205,23 +350,27 @@ def plane(X: np.ndarray, n_steps: int = 201) -> tuple[np.ndarray, np.ndarray, np
 
 def draw_boundary(
     path: str,
-    X: np.ndarray,
+    view: View,
     classes: np.ndarray,
-    scores: np.ndarray,
-    bayes_scores: np.ndarray,
+    scores: np.ndarray | None,
+    bayes_scores: np.ndarray | None,
     title: str,
 ) -> None:
     """Draw points by predicted class with two boundaries: the learned one and the best possible.
 
     `scores` and `bayes_scores`, (n_steps * n_steps, n_classes), are given on the grid of `plane`;
-    a boundary runs where two classes share the largest score.
+    a boundary runs where two classes share the largest score. One that is None is not drawn.
     """
-    x1, x2, _ = plane(X)
+    x1, x2, _ = plane(view.points)
+    learned, bayes = (FITTED, "learned boundary"), (IDEAL, "Bayes boundary")
     with style():
         figure = Figure(figsize=SQUARE)
         axes = figure.subplots()
-        plot_classes(axes, X, classes, "predicted class")
-        for boundary, line in ((scores, FITTED), (bayes_scores, IDEAL)):
+        plot_classes(axes, view, classes, "predicted class")
+        named = []
+        for boundary, (line, label) in ((scores, learned), (bayes_scores, bayes)):
+            if boundary is None:
+                continue
             for lead in leads(boundary):
                 axes.contour(
                     *(x1, x2, lead.reshape(len(x2), len(x1))),
@@ -230,8 +379,8 @@ def draw_boundary(
                     linestyles=line["linestyle"],
                     linewidths=matplotlib.rcParams["lines.linewidth"],
                 )
-        learned = Line2D([], [], label="learned boundary", **FITTED)
-        add_legend(figure, [axes], learned, Line2D([], [], label="Bayes boundary", **IDEAL))
+            named.append(Line2D([], [], label=label, **line))
+        add_legend(figure, [axes], *named)
         axes.set_title(title)
         save(figure, path)
 

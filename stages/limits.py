@@ -6,23 +6,33 @@ from collections.abc import Sequence
 import numpy as np
 
 
-def least_squares_weight(x, y) -> float:
-    """Return the weight that makes sum((y - w x)^2) least: w = sum(x y) / sum(x^2).
+def design_matrix(x: np.ndarray, bias: bool) -> np.ndarray:
+    """Return x, (n,) or (n, n_features), as float64 columns, and with `bias` a column of ones."""
+    columns = np.asarray(x, dtype=np.float64).reshape(len(x), -1)
+    return np.column_stack([columns, np.ones(len(x))]) if bias else columns
 
-    `x` and `y` are NumPy arrays or tensors of shape (n_samples,); x is not zero everywhere.
+
+def least_squares(x: np.ndarray, y: np.ndarray, bias: bool = False) -> np.ndarray:
+    """Return the coefficients that make sum((y - y_hat)^2) least: the weights, then the bias.
+
+    `x` has shape (n,) or (n, n_features), `y` (n,). They solve A^T A c = A^T y, where A is the
+    design matrix; one weight without a bias is w = sum(x y) / sum(x^2). Of several solutions it is
+    the shortest.
     """
-    return float((x * y).sum() / (x * x).sum())
+    return np.linalg.lstsq(design_matrix(x, bias), np.asarray(y, dtype=np.float64))[0]
 
 
-def largest_stable_lr(x, loss_reduction: str) -> float:
+def largest_stable_lr(x: np.ndarray, loss_reduction: str, bias: bool = False) -> float:
     """Return the learning rate at and above which plain SGD on the squared error diverges.
 
-    `x` is a NumPy array or a tensor of shape (n_samples,). A step multiplies the distance to the
-    least-squares weight by 1 - 2 lr sum(x^2), or by 1 - 2 lr mean(x^2) with the loss reduced by
-    "mean"; the distance shrinks while that is above -1.
+    `x` has shape (n,) or (n, n_features). Along an eigenvector of A^T A, the design matrix times
+    itself, a step multiplies the distance to least squares by 1 - 2 lr e, with e the eigenvalue;
+    or by 1 - 2 lr e / n with the loss reduced by "mean". The distance shrinks while that is above
+    -1. For one weight without a bias e is sum(x^2).
     """
-    curvature = float((x * x).sum()) / (len(x) if loss_reduction == "mean" else 1)
-    return 1 / curvature
+    A = design_matrix(x, bias)
+    curvature = float(np.linalg.eigvalsh(A.T @ A)[-1])
+    return (len(A) if loss_reduction == "mean" else 1) / curvature
 
 
 def softmax_loss_floor(n_classes: int) -> float:

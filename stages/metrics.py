@@ -1,5 +1,6 @@
 """Metrics and histories as files in Git: six significant digits, one fixed format."""
 
+import csv
 import json
 from typing import Any
 
@@ -38,5 +39,5 @@ def write_json(path: str, content: dict[str, Any]) -> None:
 def write_csv(path: str, columns: tuple[str, ...], rows: list[tuple]) -> None:
     """Write `rows`, rounded, as CSV below a line of column names."""
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
-        for row in [columns, *rows]:
-            file.write(",".join(str(published(cell)) for cell in row) + "\n")
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerows([columns, *([published(cell) for cell in row] for row in rows)])

@@ -1,6 +1,5 @@
-"""The classifier's network, its first weights, and models as published files."""
+"""The line, the classifier's network, its first weights, and models as published files."""
 
-import json
 import math
 from typing import Any
 
@@ -12,6 +11,31 @@ from stages.files import damaged
 from stages.metrics import DIGITS
 from stages.rounding import round_significant
 from stages.tensors import load_tensors, save_tensors
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return y_hat = x * weight, (n,), of one feature x (n,) and a weight of shape ().
+
+    Of several features, x (n, n_features) and weight (n_features,), it is their product x @ weight.
+    A `bias`, of shape (), is added.
+    """
+    y_hat = x * weight if weight.dim() == 0 else x @ weight
+    return y_hat if bias is None else y_hat + bias
+
+
+def coefficient_names(weight: Tensor, bias: Tensor | None) -> tuple[str, ...]:
+    """Return what the history calls weight and bias; of several weights, `weight` is their length.
+
+    That is the Euclidean length of the vector, whose parts follow as weight_1, weight_2, ...
+    """
+    several = [f"weight_{number}" for number in range(1, weight.numel() + 1)] * weight.dim()
+    return ("weight", *several, *([] if bias is None else ["bias"]))
+
+
+def coefficients(weight: Tensor, bias: Tensor | None) -> list[float]:
+    """Return the numbers that `coefficient_names` names."""
+    several = [] if weight.dim() == 0 else [weight.norm().item(), *weight.tolist()]
+    return (several or [weight.item()]) + ([] if bias is None else [bias.item()])
 
 
 def build_network(n_features: int, hidden: int, n_classes: int) -> nn.Sequential:
@@ -63,14 +87,13 @@ def published_tensor(tensor: Tensor) -> Tensor:
 
 
 def save_model(path: str, state: dict[str, Tensor], kind: str, **facts: Any) -> None:
-    """Write a published `state`, with its `kind` and what else a loader must know, as JSON."""
-    save_tensors(path, state, json.dumps({"kind": kind, **facts}, sort_keys=True))
+    """Write a published `state`, with its `kind` and what else a loader must know."""
+    save_tensors(path, state, {"kind": kind, **facts})
 
 
 def load_model(path: str, kind: str, maker: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the state and the facts of a model file of some `kind`, made by the stage `maker`."""
-    state, entry = load_tensors(path, maker)
-    facts = json.loads(entry or "{}")
+    state, facts = load_tensors(path, maker)
     if facts.pop("kind", None) != kind:
         raise damaged(path, maker)
     return state, facts

@@ -9,7 +9,7 @@ import difflib
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
@@ -18,6 +18,7 @@ from stages.errors import UserError
 from stages.optimizers import SECTIONS, Optimizer
 from stages.values import (
     Count,
+    Flag,
     NonNegative,
     Number,
     Positive,
@@ -31,9 +32,20 @@ from stages.values import (
 from stages.yaml_loader import Loader
 
 FILE = "params.yaml"
+SIMULATE = "simulate"
 
 Device = one_of("cpu", "cuda", "mps", "auto")
 Dtype = one_of("float64", "float32")
+Name = limited(str, "the name of a column", min_length=1)
+Features = limited(
+    Literal["all"] | Annotated[tuple[Name, ...], Field(min_length=1)],
+    "all, or a list of one or more names of columns",
+)
+Fraction = limited(float, "a number between 0 and 1", gt=0, lt=1)
+Source = limited(
+    Annotated[str, Field(pattern=rf"^({SIMULATE}|[^/\\]+\.(csv|parquet))$")],
+    f"{SIMULATE}, or the name of a .csv or .parquet file in data/external/",
+)
 Centers = limited(
     Annotated[tuple[tuple[Number, Number], ...], Field(min_length=2)],
     "a list of two or more centers, each a list of two numbers from -1e30 to 1e30",
@@ -44,6 +56,27 @@ Snapshots = limited(
 )
 
 
+class OwnTable(Section, extra="ignore"):
+    """Where the data comes from; `target`, `features` and `test_fraction` are of an own table.
+
+    `source` is SIMULATE or the name of a file in data/external/.
+    """
+
+    source: Source
+    target: Name
+    features: Features
+    test_fraction: Fraction
+
+    @field_validator("features")
+    @classmethod
+    def check_features(cls, features: str | tuple, others: ValidationInfo) -> str | tuple:
+        """Refuse a feature that stands twice or that is to be predicted."""
+        target = others.data.get("target")
+        if isinstance(features, tuple) and len(set(features) | {target}) <= len(features):
+            raise not_allowed(f"all, or a list of columns that differ, without target, '{target}'")
+        return features
+
+
 class RegressionLaw(Section, extra="ignore"):
     """y = weight * x + noise_std * z with z standard normal; noise_std in units of y."""
 
@@ -51,8 +84,8 @@ class RegressionLaw(Section, extra="ignore"):
     noise_std: NonNegative
 
 
-class RegressionData(RegressionLaw, extra="forbid"):
-    """The law of the regression and how many points to draw from it."""
+class RegressionData(OwnTable, RegressionLaw, extra="forbid"):
+    """The source of the regression's points, their law and how many points to draw from it."""
 
     n_samples: TwoOrMore
     n_test: TwoOrMore
@@ -73,8 +106,8 @@ class ClassificationLaw(Section, extra="ignore"):
         return centers
 
 
-class ClassificationData(ClassificationLaw, extra="forbid"):
-    """The law of the clusters and how many points to draw from each."""
+class ClassificationData(OwnTable, ClassificationLaw, extra="forbid"):
+    """The source of the clusters, their law and how many points to draw from each."""
 
     n_samples_per_class: Count
     n_test_per_class: Count
@@ -88,10 +121,24 @@ class Data(Section):
     classification: ClassificationData
 
 
+class Standardize(Section):
+    """Which features are standardized before training."""
+
+    regression: Flag
+    classification: Flag
+
+
+class Conversion(Section):
+    """Section convert_to_tensors."""
+
+    standardize: Standardize
+
+
 class RegressionTraining(Section):
     """Section train_regression."""
 
     initial_weight: Number
+    bias: Flag
     epochs: Count
     loss_reduction: one_of("sum", "mean")
     dtype: Dtype
@@ -122,11 +169,23 @@ class ClassifierTraining(Section):
         return snapshots
 
 
+class RegressionTheory(RegressionLaw):
+    """The law, which holds if `source` is SIMULATE."""
+
+    source: Source
+
+
+class ClassificationTheory(ClassificationLaw):
+    """The law, which holds if `source` is SIMULATE."""
+
+    source: Source
+
+
 class Law(Section, extra="ignore"):
     """The part of section generate_data that theory needs: what the data was drawn from."""
 
-    regression: RegressionLaw
-    classification: ClassificationLaw
+    regression: RegressionTheory
+    classification: ClassificationTheory
 
 
 class Record(Section, extra="ignore"):
@@ -137,6 +196,12 @@ class GenerateData(Record):
     """What generate_data reads."""
 
     generate_data: Data
+
+
+class ConvertToTensors(Record):
+    """What convert_to_tensors reads."""
+
+    convert_to_tensors: Conversion
 
 
 class TrainRegression(Record):
@@ -157,6 +222,16 @@ class Evaluate(Record):
     """What evaluate reads."""
 
     generate_data: Law
+
+
+class Report(Record):
+    """What report reads: everything, to show it."""
+
+    device: Device
+    generate_data: Data
+    convert_to_tensors: Conversion
+    train_regression: RegressionTraining
+    train_classifier: ClassifierTraining
 
 
 RecordType = TypeVar("RecordType", bound=Record)

@@ -2,7 +2,7 @@
 
 params.yaml, data/tensors/classification.safetensors -> data/models/classifier.safetensors (the
 network's state), data/models/classifier_snapshots.safetensors (its state at some epochs, as
-<epoch>/<name in the state dict>), metrics/train_classifier.csv (epoch, loss),
+<epoch>/<name in the state dict>), metrics/train_classifier.csv (epoch, loss, accuracy),
 metrics/train_classifier.json
 
     loss = cross entropy of the network's output, which the article takes from a softmax
@@ -48,6 +48,11 @@ def published_state(state: State) -> State:
     return {name: published_tensor(tensor) for name, tensor in state.items()}
 
 
+def accuracy(output: Tensor, y: Tensor) -> float:
+    """Return the share of rows of `output`, (n, n_classes), that are largest at y, int64 (n,)."""
+    return (output.argmax(dim=1) == y).double().mean().item()
+
+
 def train(
     X: Tensor,
     y: Tensor,
@@ -56,17 +61,17 @@ def train(
     optimizer: torch.optim.Optimizer,
     epochs: int,
     snapshots: Collection[int],
-) -> Iterator[tuple[int, float, State | None]]:
+) -> Iterator[tuple[int, float, float, State | None]]:
     """Train `network` in place on all of X, (n_samples, n_features), and y, (n_samples,).
 
-    Yields rows (epoch, loss, state): row k is the state after k updates, with the loss there; the
-    state itself is copied for the epochs in `snapshots`, else None.
+    Yields rows (epoch, loss, accuracy, state): row k is the state after k updates, with loss and
+    accuracy on X there; the state itself is copied for the epochs in `snapshots`, else None.
     """
     for epoch in range(epochs):
         state = copied(network.state_dict()) if epoch in snapshots else None
         output = network(X)  # (n_samples, n_classes)
         loss = loss_function(output, y)  # ()
-        yield epoch, loss.item(), state
+        yield epoch, loss.item(), accuracy(output, y), state
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -75,7 +80,7 @@ def train(
     with torch.no_grad():
         output = functional_call(network, copied(network.state_dict()), (X,))
         loss = loss_function(output, y)
-    yield epochs, loss.item(), state
+    yield epochs, loss.item(), accuracy(output, y), state
 
 
 def main() -> None:
@@ -85,13 +90,13 @@ def main() -> None:
     device = set_up(parameters.device, training.dtype)
     dtype = getattr(torch, training.dtype)
 
-    tensors, _ = load_tensors(TENSORS, maker="convert_to_tensors")
+    tensors, facts = load_tensors(TENSORS, maker="convert_to_tensors")
     X = tensors["X_train"].to(device, dtype)  # (n_samples, n_features)
     y = tensors["y_train"].to(device)  # (n_samples,)
     sizes = {
         "n_features": X.shape[1],
         "hidden": training.hidden,
-        "n_classes": int(y.max()) + 1,
+        "n_classes": len(facts["labels"]),
     }
 
     network = build_network(**sizes)
@@ -113,15 +118,15 @@ def main() -> None:
 
     floor = softmax_loss_floor(sizes["n_classes"]) if on_probabilities else 0.0
     loss = history[-1][1]
-    save_model(MODEL, published_state(network.state_dict()), kind="classifier", **sizes)
+    save_model(MODEL, published_state(network.state_dict()), kind="classifier", **sizes, **facts)
     snapshots = {
         f"{epoch}/{name}": tensor
-        for epoch, _, state in history
+        for epoch, *_, state in history
         if state is not None
         for name, tensor in published_state(state).items()
     }
     save_model(SNAPSHOTS, snapshots, kind="classifier snapshots", **sizes)
-    write_csv(HISTORY, ("epoch", "loss"), [row[:2] for row in history])
+    write_csv(HISTORY, ("epoch", "loss", "accuracy"), [row[:3] for row in history])
     write_json(METRICS, {"train_classifier": {"loss": loss, "loss_floor": floor}})
     print(
         f"train_classifier: loss {loss:.6g} after {training.epochs} epochs of "

@@ -4,6 +4,8 @@ params.yaml, data/tensors/regression.safetensors -> data/models/regression.safet
 metrics/train_regression.csv (epoch, loss, weight), metrics/train_regression.json
 
     y_hat = x * weight,  loss = sum((y_hat - y)^2), or the mean of the squares
+
+Several features have a weight each, and with `bias: true` the line has an intercept, too.
 """
 
 from collections.abc import Iterator
@@ -18,9 +20,15 @@ with quick_imports():
     import torch
     from torch import Tensor, nn
 
-    from stages.limits import largest_stable_lr, least_squares_weight
+    from stages.limits import largest_stable_lr, least_squares
     from stages.metrics import write_csv, write_json
-    from stages.models import published_tensor, save_model
+    from stages.models import (
+        coefficient_names,
+        coefficients,
+        linear,
+        published_tensor,
+        save_model,
+    )
     from stages.progress import follow
     from stages.runtime import no_compiler, set_up
     from stages.tensors import load_tensors
@@ -31,33 +39,32 @@ HISTORY = "metrics/train_regression.csv"
 METRICS = "metrics/train_regression.json"
 
 
-def forward(x: Tensor, weight: Tensor) -> Tensor:
-    """Return y_hat = x * weight, of the shape of x; `weight` has shape ()."""
-    return x * weight
-
-
 def train(
     x: Tensor,
     y: Tensor,
     weight: Tensor,
+    bias: Tensor | None,
     loss_function: nn.Module,
     optimizer: torch.optim.Optimizer,
     epochs: int,
-) -> Iterator[tuple[int, float, float]]:
-    """Train `weight`, of shape (), in place on all of x and y, both of shape (n_samples,).
+) -> Iterator[tuple[int | float, ...]]:
+    """Train `weight`, and `bias` if there is one, in place on all of x and y.
 
-    Yields rows (epoch, loss, weight): row k is the state after k updates, with the loss there.
+    x and weight have the shapes (n_samples,) and (), or (n_samples, n_features) and (n_features,);
+    y has shape (n_samples,) and bias (). Yields rows (epoch, loss, weight), with more columns for
+    several weights or a bias (coefficient_names): row k is the state after k updates, with the
+    loss there.
     """
     for epoch in range(epochs):
-        y_hat = forward(x, weight)  # (n_samples,)
+        y_hat = linear(x, weight, bias)  # (n_samples,)
         loss = loss_function(y_hat, y)  # ()
-        yield epoch, loss.item(), weight.item()
+        yield epoch, loss.item(), *coefficients(weight, bias)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     with torch.no_grad():
-        loss = loss_function(forward(x, weight), y)
-    yield epochs, loss.item(), weight.item()
+        loss = loss_function(linear(x, weight, bias), y)
+    yield epochs, loss.item(), *coefficients(weight, bias)
 
 
 def lr_bound(x: Tensor, training: RegressionTraining) -> str:
@@ -65,8 +72,9 @@ def lr_bound(x: Tensor, training: RegressionTraining) -> str:
     if training.optimizer.name != "SGD":
         return ""
     numerator = "n" if training.loss_reduction == "mean" else "1"
-    bound = largest_stable_lr(x, training.loss_reduction)
-    return f"Plain SGD diverges here from lr {numerator} / sum(x^2) = {bound:.6g} on. "
+    curvature = "sum(x^2)" if x.dim() == 1 and not training.bias else "largest eigenvalue of X^T X"
+    bound = largest_stable_lr(x.cpu().numpy(), training.loss_reduction, training.bias)
+    return f"Plain SGD diverges here from lr {numerator} / {curvature} = {bound:.6g} on. "
 
 
 def main() -> None:
@@ -76,25 +84,35 @@ def main() -> None:
     device = set_up(parameters.device, training.dtype)
     dtype = getattr(torch, training.dtype)
 
-    tensors, _ = load_tensors(TENSORS, maker="convert_to_tensors")
-    x = tensors["x_train"].to(device, dtype)  # (n_samples,)
+    tensors, facts = load_tensors(TENSORS, maker="convert_to_tensors")
+    x = tensors["x_train"].to(device, dtype)  # (n_samples,) or (n_samples, n_features)
     y = tensors["y_train"].to(device, dtype)  # (n_samples,)
-    weight = torch.tensor(training.initial_weight, device=device, dtype=dtype, requires_grad=True)
+    weight = torch.full(  # () or (n_features,)
+        x.shape[1:], training.initial_weight, device=device, dtype=dtype, requires_grad=True
+    )
+    bias = torch.zeros((), device=device, dtype=dtype, requires_grad=True)
+    bias = bias if training.bias else None
     loss_function = nn.MSELoss(reduction=training.loss_reduction)
     with no_compiler():
         optimizer = getattr(torch.optim, training.optimizer.name)(
-            [weight], **training.optimizer.arguments
+            [weight] if bias is None else [weight, bias], **training.optimizer.arguments
         )
-        rows = train(x, y, weight, loss_function, optimizer, training.epochs)
+        rows = train(x, y, weight, bias, loss_function, optimizer, training.epochs)
         history = follow("train_regression", rows, training, lr_bound(x, training))
 
-    best = torch.tensor(least_squares_weight(x, y), device=device, dtype=dtype)
-    final_loss, best_loss = history[-1][1], loss_function(forward(x, best), y).item()
-    save_model(MODEL, {"weight": published_tensor(weight)}, kind="regression")
-    write_csv(HISTORY, ("epoch", "loss", "weight"), history)
+    best = least_squares(tensors["x_train"].numpy(), tensors["y_train"].numpy(), training.bias)
+    best_weight = torch.from_numpy(best[: weight.numel()]).to(device, dtype).reshape(weight.shape)
+    best_bias = torch.tensor(best[-1], device=device, dtype=dtype) if training.bias else None
+    final_loss = history[-1][1]
+    best_loss = loss_function(linear(x, best_weight, best_bias), y).item()
+    state = {"weight": weight} if bias is None else {"bias": bias, "weight": weight}
+    published = {name: published_tensor(tensor) for name, tensor in state.items()}
+    save_model(MODEL, published, kind="regression", **facts)
+    write_csv(HISTORY, ("epoch", "loss", *coefficient_names(weight, bias)), history)
     write_json(METRICS, {"train_regression": {"loss": final_loss, "least_squares_loss": best_loss}})
+    fitted = f"weight {weight.item():.6g}" if weight.dim() == 0 else f"{len(weight)} weights"
     print(
-        f"train_regression: weight {weight.item():.6g} after {training.epochs} epochs of "
+        f"train_regression: {fitted} after {training.epochs} epochs of "
         f"{training.optimizer.name}, loss {final_loss:.6g} (least squares: {best_loss:.6g})"
     )
 

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -113,3 +114,57 @@ def clone(tmp_path):
     run("git", "config", "user.name", "test", cwd=folder)
     run("git", "config", "user.email", "test@example.org", cwd=folder)
     return folder
+
+
+# As Debian, Ubuntu, Fedora and macOS name it; playwright's own download is not needed.
+CHROMIUM = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Return the system's Chromium, as playwright's Browser, or skip the test."""
+    found = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if found is None:
+        pytest.skip("Chromium is missing: apt-get install chromium")
+    from playwright.sync_api import sync_playwright  # slow, and seldom needed
+
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=flags)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser):
+    """Return how to open an HTML file; the network is cut off, and what asks for it is noted.
+
+    It returns playwright's Page and a list of troubles: every request that left the disk, and every
+    error of a script. What a screen reader is told: `page.locator("body").aria_snapshot()`.
+    """
+    contexts = []
+
+    def open_file(path, width=1280, height=800):
+        contexts.append(browser.new_context(viewport={"width": width, "height": height}))
+        page, troubles = contexts[-1].new_page(), []
+        page.on("pageerror", lambda error: troubles.append(f"error: {error}"))
+        page.on("websocket", lambda socket: troubles.append(f"request: {socket.url}"))
+
+        def refuse(route):
+            troubles.append(f"request: {route.request.url}")
+            route.abort()
+
+        contexts[-1].route(re.compile("^(?!file:|data:|blob:)"), refuse)
+        page.goto(path.as_uri())
+        return page, troubles
+
+    yield open_file
+    for context in contexts:
+        context.close()

@@ -60,7 +60,7 @@ def test_regression_round_trip_keeps_every_bit(tmp_path_factory, rows):
     table = pd.DataFrame(rows, columns=["x", "y", "train"])
     table["split"] = np.where(table.pop("train"), "train", "test")
     path = str(tmp_path_factory.mktemp("t") / "tensors.safetensors")
-    save_tensors(path, regression_tensors(table))
+    save_tensors(path, *regression_tensors(table[["x", "y", "split"]]))
     loaded, _ = load_tensors(path, maker="test")
     for split in ("train", "test"):
         part = table[table["split"] == split]
@@ -77,7 +77,8 @@ def test_rows_of_the_splits_may_be_mixed():
             "split": ["train", "test"] * 1 + ["train"],
         }
     )
-    tensors = classification_tensors(table)
+    tensors, facts = classification_tensors(table)
+    assert facts == {"features": ["x1", "x2"], "target": "label", "labels": [0, 1]}
     assert tensors["X_train"].tolist() == [[1, 4], [3, 6]]
     assert tensors["y_train"].tolist() == [0, 1]
     assert tensors["X_test"].tolist() == [[2, 5]]

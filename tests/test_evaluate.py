@@ -13,12 +13,13 @@ from conftest import PROJECT, STAGES, call_main
 from stages import figures
 from stages.errors import UserError
 from stages.evaluate import METRICS, classifier_metrics, load_networks, regression_metrics
-from stages.parameters import ClassificationLaw, RegressionLaw
+from stages.parameters import ClassificationTheory, RegressionTheory
 
 FIGURES = [
     "classification_data.png",
     "classifier_after.png",
     "classifier_before.png",
+    "classifier_confusion.png",
     "classifier_epochs.png",
     "regression_after.png",
     "regression_before.png",
@@ -33,9 +34,13 @@ def line(y_train, y_test):
     return {name: torch.tensor(values).double() for name, values in columns.items()}
 
 
+def slope(value):
+    return {"weight": torch.tensor(value).double()}
+
+
 def test_regression_metrics_by_hand():
-    law = RegressionLaw(weight=2.0, noise_std=0.5)
-    metrics = regression_metrics(line([2.0, 4, 9], [1.0, 2, 3]), torch.tensor(2.0), law)
+    law = RegressionTheory(source="simulate", weight=2.0, noise_std=0.5)
+    metrics = regression_metrics(line([2.0, 4, 9], [1.0, 2, 3]), slope(2.0), ["x"], law)
     assert metrics["weight"] == 2.0
     assert metrics["least_squares_weight"] == pytest.approx(37 / 14)
     assert metrics["gap_to_least_squares"] == pytest.approx(37 / 14 - 2)
@@ -47,8 +52,8 @@ def test_regression_metrics_by_hand():
 
 
 def test_r2_of_constant_targets_is_left_open():
-    law = RegressionLaw(weight=0.0, noise_std=0.0)
-    metrics = regression_metrics(line([1.0, 1, 1], [1.0, 2, 3]), torch.tensor(0.0), law)
+    law = RegressionTheory(source="simulate", weight=0.0, noise_std=0.0)
+    metrics = regression_metrics(line([1.0, 1, 1], [1.0, 2, 3]), slope(0.0), ["x"], law)
     assert metrics["train"]["r2"] is None
 
 
@@ -62,7 +67,7 @@ def test_classifier_metrics_by_hand():
         "X_test": torch.tensor([[-1.0, 0.0], [2.0, 0.0], [3.0, 0.0]]),
         "y_test": torch.tensor([0, 1, 0]),
     }
-    law = ClassificationLaw(centers=((0.0, 0.0), (1.0, 0.0)), std=0.5)
+    law = ClassificationTheory(source="simulate", centers=((0.0, 0.0), (1.0, 0.0)), std=0.5)
     metrics = classifier_metrics(data, network, law)
     losses = [math.log1p(math.exp(-1)), math.log1p(math.exp(-2)), math.log1p(math.exp(3))]
     assert metrics["train"]["accuracy"] == 1.0
@@ -220,13 +225,17 @@ def drawn(monkeypatch):
     return collected
 
 
+def view(points, n_classes):
+    return figures.View(points, ("x1", "x2"), range(n_classes), equal=True)
+
+
 def legend(figure):
     return [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 def test_fit_shows_the_points_both_lines_and_their_weights(drawn):
     x, y = np.array([0.0, 1.0, 2.0]), np.array([0.5, 1.0, 4.0])
-    figures.draw_fit("fit", x, y, 1.5, 2.0, "A title")
+    figures.draw_fit("fit", x, y, ("x", "y"), (1.5, None), 2.0, "A title")
     (axes,) = drawn["fit"].axes
     points, fitted, true = axes.get_lines()
     assert points.get_xydata().tolist() == [[0, 0.5], [1, 1], [2, 4]]
@@ -242,7 +251,7 @@ def test_fit_shows_the_points_both_lines_and_their_weights(drawn):
 
 def test_classes_are_shown_each_with_a_marker_and_a_name(drawn):
     X, classes = np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]), np.array([0, 2, 0])
-    figures.draw_classes("classes", X, classes, "class", "A title")
+    figures.draw_classes("classes", view(X, 3), classes, "class", "A title")
     first, second = drawn["classes"].axes[0].get_lines()
     assert first.get_xydata().tolist() == [[0, 1], [4, 5]]
     assert second.get_xydata().tolist() == [[2, 3]]
@@ -252,7 +261,7 @@ def test_classes_are_shown_each_with_a_marker_and_a_name(drawn):
 
 def test_epochs_are_shown_in_their_order(drawn):
     X, half = np.array([[0.0, 1.0], [2.0, 3.0]]), np.array([0, 1])
-    figures.draw_epochs("epochs", X, [half, 1 - half], ["Epoch 0", "Epoch 7"])
+    figures.draw_epochs("epochs", view(X, 2), [half, 1 - half], ["Epoch 0", "Epoch 7"])
     first, second = drawn["epochs"].axes
     assert [axes.get_title() for axes in (first, second)] == ["Epoch 0", "Epoch 7"]
     assert [axes.get_lines()[0].get_xydata().tolist() for axes in (first, second)] == [
@@ -266,7 +275,7 @@ def test_boundaries_run_where_two_classes_are_level(drawn):
     grid = figures.plane(X)[2]
     learned = np.stack([grid[:, 0], 4 - grid[:, 0]], axis=1)  # level at x1 = 2
     bayes = np.stack([grid[:, 1], 1 - grid[:, 1]], axis=1)  # level at x2 = 0.5
-    figures.draw_boundary("after", X, np.array([0, 1]), learned, bayes, "A title")
+    figures.draw_boundary("after", view(X, 2), np.array([0, 1]), learned, bayes, "A title")
     contours = drawn["after"].axes[0].collections
     ends = [np.concatenate([path.vertices for path in each.get_paths()]) for each in contours]
     np.testing.assert_allclose(ends[0][:, 0], 2)
@@ -277,9 +286,10 @@ def test_boundaries_run_where_two_classes_are_level(drawn):
 
 def test_film_runs_forwards(tmp_path):
     x, y = np.array([0.0, 1.0]), np.array([0.0, 1.0])
-    history = np.array([[0, 1.0, 0.0], [1, 0.5, 0.5], [2, 0.1, 1.0]])
-    figures.draw_film(str(tmp_path / "film.gif"), x, y, history)
-    figures.draw_film(str(tmp_path / "last.gif"), x, y, history[-1:])
+    lines, titles = np.array([[0.0, 0.0], [0.5, 0.0], [1.0, 0.0]]), ["1", "2", "3"]
+    names = ("x", "y")
+    figures.draw_line_film(str(tmp_path / "film.gif"), x, y, names, lines, titles)
+    figures.draw_line_film(str(tmp_path / "last.gif"), x, y, names, lines[-1:], titles[-1:])
     with Image.open(tmp_path / "film.gif") as film, Image.open(tmp_path / "last.gif") as last:
         final = np.asarray(last.convert("L")).astype(int)[40:]  # below the title
         distances = []
@@ -291,7 +301,7 @@ def test_film_runs_forwards(tmp_path):
 
 
 def test_untrained_network_is_shown_as_its_loss_was_measured(edit, drawn):
-    for stage in STAGES:
+    for stage in STAGES[:5]:
         call_main(stage)
     X = load_file("data/tensors/classification.safetensors")["X_train"].double()
     network = load_networks("data/models/classifier_snapshots.safetensors", "classifier snapshots")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from stages.limits import (
     bayes_accuracy,
     largest_stable_lr,
-    least_squares_weight,
+    least_squares,
     softmax_loss_floor,
 )
 
@@ -20,19 +20,39 @@ def phi(z):
     return 0.5 * (1 + math.erf(z / math.sqrt(2)))
 
 
-def test_least_squares_weight_is_numpys():
-    generator = np.random.default_rng(0)
-    x, y = generator.random(100), generator.random(100)
-    expected, *_ = np.linalg.lstsq(x[:, None], y, rcond=None)
-    assert least_squares_weight(x, y) == pytest.approx(expected[0], rel=1e-12)
-    tensors = torch.from_numpy(x), torch.from_numpy(y)
-    assert least_squares_weight(*tensors) == pytest.approx(expected[0], rel=1e-12)
+def test_one_least_squares_weight_by_hand():
+    x, y = np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 9.0])
+    assert least_squares(x, y) == pytest.approx([37 / 14], rel=1e-12)
+
+
+def test_least_squares_with_a_bias_is_numpys_polynomial():
+    x, y = np.random.default_rng(0).standard_normal((2, 50))
+    assert least_squares(x, y, bias=True) == pytest.approx(np.polyfit(x, y, 1), rel=1e-12)
+
+
+def test_several_least_squares_weights_solve_the_normal_equations():
+    X, y = np.random.default_rng(0).standard_normal((50, 3)), np.arange(50.0)
+    residual = y - X @ least_squares(X, y)
+    np.testing.assert_allclose(X.T @ residual, 0, atol=1e-10)
+
+
+def test_equal_features_share_their_weight():
+    x = np.arange(4.0)
+    assert least_squares(np.stack([x, x], axis=1), 2 * x) == pytest.approx([1, 1])
+
+
+def test_largest_stable_lr_of_several_features_by_hand():
+    X = np.array([[1.0, 0], [0, 2], [0, 0]])
+    assert largest_stable_lr(X, "sum") == pytest.approx(1 / 4)
+    assert largest_stable_lr(X, "mean") == pytest.approx(3 / 4)
+    # With ones beside x = (1, -1), the two columns are at right angles and have squares of 2.
+    assert largest_stable_lr(np.array([1.0, -1.0]), "sum", bias=True) == pytest.approx(1 / 2)
 
 
 def test_largest_stable_lr_by_hand():
     x = torch.tensor([1.0, 2.0])
-    assert largest_stable_lr(x, "sum") == 1 / 5
-    assert largest_stable_lr(x, "mean") == 2 / 5
+    assert largest_stable_lr(x, "sum") == pytest.approx(1 / 5)
+    assert largest_stable_lr(x, "mean") == pytest.approx(2 / 5)
 
 
 def test_bayes_accuracy_of_the_article():

@@ -11,6 +11,7 @@ from conftest import PROJECT, run_stage
 from stages.errors import UserError
 from stages.optimizers import OPTIMIZERS
 from stages.parameters import (
+    ConvertToTensors,
     Evaluate,
     GenerateData,
     TrainClassifier,
@@ -20,7 +21,7 @@ from stages.parameters import (
 from stages.yaml_loader import Loader
 
 NAMES = ", ".join(OPTIMIZERS)
-ALL = (GenerateData, TrainRegression, TrainClassifier, Evaluate)
+ALL = (GenerateData, ConvertToTensors, TrainRegression, TrainClassifier, Evaluate)
 PLAIN = "Write it as a plain decimal number, such as 10, 0.1 or 1e-4, without quotes."
 
 # record, text of params.yaml, what to put in its place, the sentence behind "params.yaml: "
@@ -66,13 +67,24 @@ WRONG = [
     (GenerateData, "n_samples_per_class: 1000", "n_samples_per_class: 0", "generate_data.classification.n_samples_per_class must be a whole number of at least 1; got 0."),
     (GenerateData, "n_test_per_class: 1000", "n_test_per_class: 0", "generate_data.classification.n_test_per_class must be a whole number of at least 1; got 0."),
     (GenerateData, "  seed: 0", "  seed: 9223372036854775808", "generate_data.seed must be a whole number from 0 to 9223372036854775807; got 9223372036854775808."),
-    (GenerateData, "noise_std:", "noise:", "generate_data.regression.noise is no parameter; generate_data.regression takes weight, noise_std, n_samples, n_test. Did you mean 'noise_std'?"),
-    (GenerateData, "    std:", "    sdt:", "generate_data.classification.sdt is no parameter; generate_data.classification takes centers, std, n_samples_per_class, n_test_per_class. Did you mean 'std'?"),
+    (GenerateData, "noise_std:", "noise:", "generate_data.regression.noise is no parameter; generate_data.regression takes weight, noise_std, source, target, features, test_fraction, n_samples, n_test. Did you mean 'noise_std'?"),
+    (GenerateData, "    std:", "    sdt:", "generate_data.classification.sdt is no parameter; generate_data.classification takes centers, std, source, target, features, test_fraction, n_samples_per_class, n_test_per_class. Did you mean 'std'?"),
     (GenerateData, "weight: 2.0", "weight: 1e31", "generate_data.regression.weight must be a number from -1e30 to 1e30; got 1e+31."),
     (TrainClassifier, "hidden: 10", "hidden: 0", "train_classifier.hidden must be a whole number of at least 1; got 0."),
     (TrainClassifier, "epochs: 51", "epochs: 0", "train_classifier.epochs must be a whole number of at least 1; got 0."),
     (TrainClassifier, "[0, 1, 2, 3, 4, 10, 50]", "[]", "train_classifier.snapshots must be a list of one or more epochs, which are whole numbers; got []."),
     (GenerateData, "[[0.2, 0.2], [0.8, 0.8]]", "[[1, 2], [1, 2]]", "generate_data.classification.centers must be a list of centers that all differ; got [[1, 2], [1, 2]]."),
+    (GenerateData, "source: simulate", "source: simulated", "generate_data.regression.source must be simulate, or the name of a .csv or .parquet file in data/external/; got 'simulated'."),
+    (GenerateData, "source: simulate", "source: data/external/a.csv", "generate_data.regression.source must be simulate, or the name of a .csv or .parquet file in data/external/; got 'data/external/a.csv'."),
+    (GenerateData, "target: y", "target: ''", "generate_data.regression.target must be the name of a column; got ''."),
+    (GenerateData, "features: all", "features: []", "generate_data.regression.features must be all, or a list of one or more names of columns; got []."),
+    (GenerateData, "features: all", "features: [a, 1]", "generate_data.regression.features must be all, or a list of one or more names of columns; got ['a', 1]."),
+    (GenerateData, "features: all", "features: [a, a]", "generate_data.regression.features must be all, or a list of columns that differ, without target, 'y'; got ['a', 'a']."),
+    (GenerateData, "features: all", "features: [a, y]", "generate_data.regression.features must be all, or a list of columns that differ, without target, 'y'; got ['a', 'y']."),
+    (GenerateData, "test_fraction: 0.2", "test_fraction: 0", "generate_data.regression.test_fraction must be a number between 0 and 1; got 0."),
+    (GenerateData, "test_fraction: 0.2", "test_fraction: 1", "generate_data.regression.test_fraction must be a number between 0 and 1; got 1."),
+    (ConvertToTensors, "classification: false", "classification: no", "convert_to_tensors.standardize.classification must be true or false; got 'no'."),
+    (TrainRegression, "bias: false", "bias: 0", "train_regression.bias must be true or false; got 0."),
     (Evaluate, "noise_std: 0.3", "noise_std: loud", "generate_data.regression.noise_std must be a number from 0 to 1e30; got 'loud'."),
 ]  # fmt: skip
 
@@ -117,7 +129,8 @@ def test_committed_parameters_are_right(edit, record):
 
 def test_defaults_are_the_articles(edit):
     data = read_parameters(GenerateData).generate_data
-    assert data.regression.model_dump() == {
+    own = {"source": "simulate", "target": "y", "features": "all", "test_fraction": 0.2}
+    assert data.regression.model_dump() == own | {
         "n_samples": 1000, "n_test": 1000, "weight": 2.0, "noise_std": 0.3
     }  # fmt: skip
     assert data.classification.centers == ((0.2, 0.2), (0.8, 0.8))

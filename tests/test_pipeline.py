@@ -13,6 +13,11 @@ from stages import parameters
 from stages.errors import UserError
 from stages.values import Section
 
+# The table that params.yaml names, or a file that stands for none.
+EXTERNAL = {
+    "data/external/${generate_data.regression.source}",
+    "data/external/${generate_data.classification.source}",
+}
 PIPELINE = yaml.safe_load((PROJECT / "dvc.yaml").read_text())
 
 
@@ -21,7 +26,8 @@ def paths(entries):
 
 
 def inputs(stage):
-    return {path for path in PIPELINE["stages"][stage]["deps"] if not path.endswith(".py")}
+    listed = {path for path in PIPELINE["stages"][stage]["deps"] if not path.endswith(".py")}
+    return listed - EXTERNAL
 
 
 def outputs(stage):
@@ -70,13 +76,14 @@ def parameters_read(stage):
     return {key for record in records for key in keys(getattr(parameters, record), "")}
 
 
-def test_stages_are_the_five_of_the_article():
+def test_stages_are_the_five_of_the_article_and_a_report():
     assert STAGES == [
         "generate_data",
         "convert_to_tensors",
         "train_regression",
         "train_classifier",
         "evaluate",
+        "report",
     ]
 
 
@@ -133,13 +140,20 @@ def test_metrics_and_figures_are_in_git_and_all_else_in_dvc():
                 ((path, options),) = each.items()
                 assert path.startswith("metrics/"), stage
                 assert options["cache"] is False, path
-        assert all(path.startswith("data/") for path in entry.get("outs", []))
+        for path in entry.get("outs", []):
+            assert path.startswith("data/") or path == "metrics/report.html"
 
 
 PLOTS = {
     "metrics/train_regression.csv": ("simple", "epoch", "loss"),
     "metrics/train_classifier.csv": ("simple", "epoch", "loss"),
     "metrics/confusion.csv": ("confusion", "actual", "predicted"),
+}
+
+
+COMBINED = {
+    "weight": {"metrics/train_regression.csv": "weight"},
+    "accuracy": {"metrics/train_classifier.csv": "accuracy"},
 }
 
 
@@ -152,12 +166,17 @@ def test_curves_are_plotted_by_columns_that_are_there():
                 drawn[path] = (options["template"], options["x"], options["y"])
                 assert options["title"]
     assert drawn == PLOTS
-    (combined,) = (each["weight"] for each in PIPELINE["plots"])
-    assert (combined["template"], combined["x"]) == ("simple", "epoch")
-    assert combined["y"] == {"metrics/train_regression.csv": "weight"}
-    for path, (_, x, y) in [*PLOTS.items(), ("metrics/train_regression.csv", (0, 0, "weight"))]:
+    combined = {name: options for each in PIPELINE["plots"] for name, options in each.items()}
+    assert {name: options["y"] for name, options in combined.items()} == COMBINED
+    for options in combined.values():
+        assert (options["template"], options["x"]) == ("simple", "epoch")
+        assert options["title"]
+    more = [
+        (path, ("simple", "epoch", y)) for each in COMBINED.values() for path, y in each.items()
+    ]
+    for path, (_, x, y) in [*PLOTS.items(), *more]:
         header = (PROJECT / path).read_text().splitlines()[0].split(",")
-        assert {x or "epoch", y} <= set(header)
+        assert {x, y} <= set(header)
 
 
 def test_git_ignores_every_output_of_dvc_and_no_result():
@@ -165,7 +184,9 @@ def test_git_ignores_every_output_of_dvc_and_no_result():
         path for entry in PIPELINE["stages"].values() for path in paths(entry.get("outs", []))
     }
     ignored = (PROJECT / ".gitignore").read_text().splitlines()
-    assert {f"/{path}" for path in cached} == {line for line in ignored if line.startswith("/data")}
+    assert {f"/{path}" for path in cached} == {
+        line for line in ignored if line.startswith(("/data", "/metrics"))
+    }
 
 
 def test_models_are_declared():
@@ -180,9 +201,10 @@ def test_models_are_declared():
 SLOW = {"matplotlib", "numpy", "pandas", "PIL", "pyarrow", "pydantic", "safetensors", "torch"}
 IMPORTS = {
     "generate_data": {"numpy", "pyarrow", "pydantic"},
-    "convert_to_tensors": {"numpy", "pandas", "pyarrow", "safetensors", "torch"},
+    "convert_to_tensors": {"numpy", "pandas", "pyarrow", "pydantic", "safetensors", "torch"},
     "train_regression": {"numpy", "pydantic", "safetensors", "torch"},
     "train_classifier": {"numpy", "pydantic", "safetensors", "torch"},
+    "report": {"pydantic"},
     "evaluate": {"matplotlib", "numpy", "PIL", "pydantic", "safetensors", "torch"},
 }
 

@@ -43,13 +43,14 @@ def numpy_article(X, y, parameters, epochs, loss_on="probabilities", lr=1e-3):
     """Train the article's network without torch: forward, backward, BatchNorm, RMSprop by hand.
 
     `parameters` are W1 (10, 2), b1, gamma, beta (10,), W2 (2, 10), b2 (2,). Returns the losses
-    after 0 to `epochs` updates, the parameters, and BatchNorm's running mean and variance.
+    and accuracies after 0 to `epochs` updates, the parameters, and BatchNorm's running mean and
+    variance.
     """
     W1, b1, gamma, beta, W2, b2 = (p.copy() for p in parameters)
     n, targets = len(y), np.eye(len(b2))[y]
     squares = [np.zeros_like(p) for p in (W1, gamma, beta, W2, b2)]
     running_mean, running_var = np.zeros(len(b1)), np.ones(len(b1))
-    losses = []
+    losses, accuracies = [], []
     for epoch in range(epochs + 1):
         a = X @ W1.T + b1
         mean, var = a.mean(axis=0), a.var(axis=0)
@@ -59,6 +60,7 @@ def numpy_article(X, y, parameters, epochs, loss_on="probabilities", lr=1e-3):
         p = softmax(z)
         q = softmax(p) if loss_on == "probabilities" else p
         losses.append(-np.log(q[np.arange(n), y]).mean())
+        accuracies.append((z.argmax(axis=1) == y).mean())
         if epoch == epochs:
             break
         running_mean = 0.9 * running_mean + 0.1 * mean
@@ -77,7 +79,11 @@ def numpy_article(X, y, parameters, epochs, loss_on="probabilities", lr=1e-3):
             v *= 0.99
             v += 0.01 * g * g
             p_ -= lr * g / (np.sqrt(v) + 1e-8)
-    return np.array(losses), (W1, b1, gamma, beta, W2, b2), (running_mean, running_var)
+    return (
+        np.array([losses, accuracies]),
+        (W1, b1, gamma, beta, W2, b2),
+        (running_mean, running_var),
+    )
 
 
 def numpy_parameters(network):
@@ -85,12 +91,13 @@ def numpy_parameters(network):
 
 
 def test_committed_history_is_the_article_in_numpy(edit):
-    losses, _, _ = numpy_article(*article_data(), numpy_parameters(fresh_network()), 51)
+    expected, _, _ = numpy_article(*article_data(), numpy_parameters(fresh_network()), 51)
     with open(PROJECT / HISTORY, newline="") as file:
         header, *rows = csv.reader(file)
-    assert header == ["epoch", "loss"]
+    assert header == ["epoch", "loss", "accuracy"]
     assert [int(row[0]) for row in rows] == list(range(52))
-    np.testing.assert_allclose([float(row[1]) for row in rows], losses, rtol=0, atol=5.01e-7)
+    published = np.array(rows, dtype=float)[:, 1:].T
+    np.testing.assert_allclose(published, expected, rtol=0, atol=5.01e-7)
 
 
 def test_committed_model_is_the_article_in_numpy(edit):
@@ -115,7 +122,7 @@ def test_training_matches_numpy_to_the_last_digits(edit, loss_on):
     rows = list(
         train(torch.tensor(X), torch.tensor(y), output, nn.CrossEntropyLoss(), optimizer, 20, [])
     )
-    np.testing.assert_allclose([loss for _, loss, _ in rows], expected, rtol=1e-9)
+    np.testing.assert_allclose([row[1:3] for row in rows], expected.T, rtol=1e-9)
     for trained, by_hand in zip(numpy_parameters(network), parameters, strict=True):
         np.testing.assert_allclose(trained, by_hand, rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(network[1].running_mean, running[0], rtol=1e-9)
@@ -175,7 +182,7 @@ def test_loss_on_probabilities_cannot_fall_below_its_floor(edit):
     rows = list(train(X, y, network, nn.CrossEntropyLoss(), optimizer, 500, []))
     assert softmax_loss_floor(2) == pytest.approx(0.31326, abs=5e-6)
     assert rows[-1][1] == pytest.approx(softmax_loss_floor(2), abs=1e-4)
-    assert min(loss for _, loss, _ in rows) >= softmax_loss_floor(2)
+    assert min(row[1] for row in rows) >= softmax_loss_floor(2)
 
 
 def test_snapshots_are_the_states_after_so_many_updates(finished):
@@ -207,7 +214,9 @@ def test_bias_before_batchnorm_is_not_trained(finished):
 def test_model_file_says_what_a_loader_needs(finished):
     with safe_open(MODEL, framework="pt") as file:
         entry = json.loads(file.metadata()["model"])
-    assert entry == {"kind": "classifier", "n_features": 2, "hidden": 10, "n_classes": 2}
+    sizes = {"n_features": 2, "hidden": 10, "n_classes": 2}
+    names = {"features": ["x1", "x2"], "target": "label", "labels": [0, 1]}
+    assert entry == {"kind": "classifier", **sizes, **names}
 
 
 def test_seed_width_and_device_are_those_of_the_parameters(finished, monkeypatch):

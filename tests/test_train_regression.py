@@ -11,10 +11,11 @@ from torch import nn, optim
 from conftest import PROJECT, call_main
 from stages import generate_data, train_regression
 from stages.errors import UserError
-from stages.limits import least_squares_weight
+from stages.limits import least_squares
+from stages.models import linear
 from stages.parameters import GenerateData, read_parameters
 from stages.runtime import set_up
-from stages.train_regression import HISTORY, METRICS, MODEL, forward, train
+from stages.train_regression import HISTORY, METRICS, MODEL, train
 
 
 def article_data():
@@ -29,7 +30,7 @@ def history(epochs, lr=1e-4, reduction="sum", dtype=torch.float64, initial=0.1, 
     x, y = (torch.from_numpy(values).to(dtype) for values in article_data())
     weight = torch.tensor(initial, dtype=dtype, requires_grad=True)
     optimizer = optim.SGD([weight], lr=lr, **arguments)
-    return list(train(x, y, weight, nn.MSELoss(reduction=reduction), optimizer, epochs))
+    return list(train(x, y, weight, None, nn.MSELoss(reduction=reduction), optimizer, epochs))
 
 
 @pytest.mark.parametrize("lr", [1e-4, 1e-3, 2.9e-3])
@@ -82,18 +83,53 @@ def test_committed_history_is_the_loop_in_numpy(edit):
 
 def test_committed_weight_is_close_to_least_squares(edit):
     weight = json.loads((PROJECT / "metrics/evaluate.json").read_text())["regression"]["weight"]
-    assert weight == pytest.approx(least_squares_weight(*article_data()), abs=0.01)
+    assert weight == pytest.approx(least_squares(*article_data())[0], abs=0.01)
 
 
 def test_forward_is_the_weight_times_x():
-    assert forward(torch.tensor([1.0, 2.0]), torch.tensor(3.0)).tolist() == [3.0, 6.0]
+    x, weight, bias = torch.tensor([1.0, 2.0]), torch.tensor(3.0), torch.tensor(0.5)
+    assert linear(x, weight).tolist() == [3.0, 6.0]
+    assert linear(x, weight, bias).tolist() == [3.5, 6.5]
+
+
+def test_forward_of_several_features_adds_their_parts():
+    X, weight = torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([10.0, 1.0])
+    assert linear(X, weight).tolist() == [12.0, 34.0]
+    assert linear(X, weight, torch.tensor(0.5)).tolist() == [12.5, 34.5]
+
+
+def test_several_weights_and_a_bias_reach_least_squares(edit):
+    X = torch.from_numpy(np.random.default_rng(0).standard_normal((50, 3)))
+    y = X @ torch.tensor([1.0, -2.0, 3.0]).double() + 0.5
+    weight = torch.zeros(3, dtype=torch.float64, requires_grad=True)
+    bias = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    optimizer = optim.SGD([weight, bias], lr=5e-3)
+    *_, last = train(X, y, weight, bias, nn.MSELoss(reduction="sum"), optimizer, 200)
+    assert last[3:] == pytest.approx([1, -2, 3, 0.5], abs=1e-9)
+    assert last[2] == pytest.approx(14**0.5)
+
+
+def test_line_with_an_intercept_is_trained_and_published(finished):
+    finished(
+        ("bias: false", "bias: true"), ("epochs: 5", "epochs: 500"), ("lr: 1.0e-4", "lr: 0.08")
+    )
+    call_main("train_regression")
+    tensors = load_file("data/tensors/regression.safetensors")
+    slope, intercept = np.polyfit(tensors["x_train"], tensors["y_train"], 1)
+    model = load_file(MODEL)
+    assert (model["weight"].shape, model["bias"].shape) == ((), ())
+    assert model["weight"].item() == pytest.approx(slope, rel=1e-5)
+    assert model["bias"].item() == pytest.approx(intercept, abs=1e-5)
+    assert Path(HISTORY).read_text().splitlines()[0] == "epoch,loss,weight,bias"
 
 
 def test_model_file_holds_one_rounded_weight(finished):
     assert load_file(MODEL)["weight"].shape == ()
     assert load_file(MODEL)["weight"].dtype == torch.float32
     with safe_open(MODEL, framework="pt") as file:
-        assert file.metadata() == {"model": '{"kind": "regression"}'}
+        assert file.metadata() == {
+            "model": '{"features": ["x"], "kind": "regression", "target": "y"}'
+        }
 
 
 def test_published_weight_is_the_last_of_the_history(finished):
@@ -139,14 +175,14 @@ def test_bound_on_lr_is_where_sgd_turns(edit, lr, converges):
 def test_everything_is_trained_in_the_dtype_of_the_parameters(finished, monkeypatch, dtype):
     seen = []
 
-    def spy(x, y, weight, *others):
-        seen.extend([x.dtype, y.dtype, weight.dtype])
-        return train(x, y, weight, *others)
+    def spy(x, y, weight, bias, *others):
+        seen.extend([x.dtype, y.dtype, weight.dtype, bias.dtype])
+        return train(x, y, weight, bias, *others)
 
     monkeypatch.setattr(train_regression, "train", spy)
-    finished(("dtype: float64", f"dtype: {dtype}"))
+    finished(("dtype: float64", f"dtype: {dtype}"), ("bias: false", "bias: true"))
     call_main("train_regression")
-    assert seen == [getattr(torch, dtype)] * 3
+    assert seen == [getattr(torch, dtype)] * 4
 
 
 def test_initial_weight_reduction_and_device_are_those_of_the_parameters(finished, monkeypatch):

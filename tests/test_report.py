@@ -1,0 +1,128 @@
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from conftest import call_main
+from stages.errors import UserError
+from stages.report import REPORT, curve, shown, table
+
+FIGURES = 9
+CURVES = 4
+
+
+@pytest.fixture
+def page(finished, open_page):
+    page, troubles = open_page(Path(REPORT).resolve())
+    assert troubles == []
+    return page
+
+
+def test_every_image_has_loaded_and_no_request_leaves_the_file(page):
+    sizes = page.evaluate("[...document.images].map(image => image.naturalWidth)")
+    assert len(sizes) == FIGURES
+    assert min(sizes) > 100
+
+
+def test_page_holds_no_script_and_no_address(finished):
+    text = Path(REPORT).read_text()
+    assert "<script" not in text
+    assert not re.search(r"https?:|//[a-z]", re.sub(r"base64,[^\"]*", "", text))
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_overflows(finished, open_page, width, scheme):
+    page, _ = open_page(Path(REPORT).resolve(), width)
+    page.emulate_media(color_scheme=scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    wide = """[...document.querySelectorAll("main *")].filter(
+        each => each.getBoundingClientRect().right > innerWidth + 0.5).map(each => each.tagName)"""
+    assert page.evaluate(wide) == []
+
+
+def test_light_and_dark_differ_and_both_can_be_read(page):
+    seen = set()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        style = "(({color, backgroundColor}) => [color, backgroundColor])"
+        ink, paper = (
+            sum(map(int, re.findall(r"\d+", each)[:3]))
+            for each in page.evaluate(f"{style}(getComputedStyle(document.body))")
+        )
+        assert abs(ink - paper) > 500
+        seen.add(ink > paper)
+    assert seen == {True, False}
+
+
+def test_reader_of_the_screen_finds_headings_and_alternative_texts(page):
+    tree = page.locator("body").aria_snapshot()
+    for heading in ("Regression", "Classifier", "Parameters and data"):
+        assert f'heading "{heading}" [level=2]' in tree
+    named = re.findall(r"- '?img \"", tree)
+    assert len(named) == FIGURES + CURVES
+    assert not re.search(r"- '?img'?:?$", tree, flags=re.M)
+
+
+def test_print_is_dark_on_white(page):
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
+
+
+def test_page_shows_every_number_beside_its_limit(finished):
+    text = Path(REPORT).read_text()
+    metrics = json.loads(Path("metrics/evaluate.json").read_text())
+    line, clusters = metrics["regression"], metrics["classifier"]
+    rows = [
+        ("weight", line["weight"], "least squares", line["least_squares_weight"]),
+        ("test MSE", line["test"]["mse"], "noise variance", line["noise_variance"]),
+        ("test accuracy", clusters["test"]["accuracy"], "Bayes", clusters["bayes_accuracy"]),
+    ]
+    for first, value, limit, bound in rows:
+        cells = "".join(f"<td>{cell}</td>" for cell in (f"{value:.6g}", limit, f"{bound:.6g}"))
+        assert f'<tr><th scope="row">{first}</th>{cells}</tr>' in text
+
+
+def test_page_shows_parameters_size_and_md5(finished):
+    text = Path(REPORT).read_text()
+    assert '<th scope="row">train_classifier.optimizer.name</th><td>RMSprop</td>' in text
+    content = Path("data/raw/regression.parquet").read_bytes()
+    assert (
+        f"<td>{len(content)}</td><td><span>{hashlib.md5(content).hexdigest()}</span></td>" in text
+    )
+
+
+def test_same_results_give_the_same_page(finished):
+    before = Path(REPORT).read_bytes()
+    Path(REPORT).unlink()
+    call_main("report")
+    assert Path(REPORT).read_bytes() == before
+
+
+def test_curve_runs_from_the_first_epoch_to_the_last():
+    rows = [{"epoch": "0", "loss": "3"}, {"epoch": "1", "loss": "2"}, {"epoch": "2", "loss": "1"}]
+    drawn = curve(rows, "loss", "Loss")
+    assert 'points="60.0,15.0 265.0,110.0 470.0,205.0"' in drawn
+    assert 'aria-label="Loss: loss 3 at epoch 0, 1 at epoch 2"' in drawn
+
+
+def test_flat_curve_is_drawn():
+    assert 'points="60.0,205.0 470.0,205.0"' in curve(
+        [{"epoch": "0", "loss": "1"}, {"epoch": "1", "loss": "1"}], "loss", "Loss"
+    )
+
+
+def test_names_cannot_change_the_page():
+    made = table("<i>", ["<b>"], [["<script>", "<u>", 0.5]])
+    assert not re.search(r"<(i|b|u|script)>", made)
+    assert shown("a & b") == "a &amp; b"
+
+
+@pytest.mark.parametrize("name", ["evaluate.json", "train_regression.json", "train_classifier.csv"])
+def test_damaged_result_is_refused(finished, name):
+    Path("metrics", name).write_text("{" if name.endswith("json") else "epoch\n0\n")
+    with pytest.raises(UserError, match=f"metrics/{name} is damaged; `dvc repro"):
+        call_main("report")

@@ -1,0 +1,251 @@
+"""Tables of one's own: read as they are, or refused in one sentence with file, row and column."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from conftest import call_main
+from stages import tables
+from stages.errors import UserError
+from stages.generate_data import held_out, stream
+from stages.tables import column_names, numbers, read_chunks, read_table
+
+NUMBER = "must be a number from -1e30 to 1e30; got"
+
+# content of the file, the sentence behind "data/external/own.csv"
+WRONG = [
+    ("", " must be a table below a line of column names; it is empty."),
+    ("a,t\n", " must have rows below the column names; it has none."),
+    ("a,t\n1,2\nx,3\n", f": row 2, column a {NUMBER} 'x'. Correct the table."),
+    ("a,t\n1,2\n,3\n", f": row 2, column a {NUMBER} '', a missing value. Correct the table."),
+    ("a,t\n1,2\n2,NA\n", f": row 2, column t {NUMBER} 'NA', a missing value. Correct the table."),
+    ("a,t\n1,2\n2,\n", f": row 2, column t {NUMBER} '', a missing value. Correct the table."),
+    ("a,t\n1,2\n-inf,3\n", f": row 2, column a {NUMBER} '-inf'. Correct the table."),
+    ("a,t\n1,2\n1e31,3\n", f": row 2, column a {NUMBER} '1e31'. Correct the table."),
+    ("a,t\n1,2\n1e400,3\n", f": row 2, column a {NUMBER} '1e400'. Correct the table."),
+    ("a,t,a\n1,2,3\n", ": each column must have a name of its own; a stands 2 times. Rename one."),
+    ("a,,t\n1,2,3\n", ": each column must have a name; column 2 has none."),
+    ("a;t\n1;2\n", " must have commas between its values; line 1 has semicolons. Save it with commas."),
+    ("a\tt\n1\t2\n", " must have commas between its values; line 1 has tabs. Save it with commas."),
+    ("a,t\n1,2\n1,2,3\n", ": row 2 must have 2 values, as line 1 has; it has 3."),
+    ("a,t\n1,2\n5\n", ": row 2 must have 2 values, as line 1 has; it has 1."),
+    ("a,u\n1,2\n", ": column t must be one of {a, u}; it is not. Correct target or features in params.yaml."),
+    ("n,t\nu,1\nv,2\n", " must have a column of numbers besides t; it has none."),
+    ("split,t\n1,2\n2,3\n", ": column split has the name of the pipeline's own; rename it."),
+    ("a,t\n1,2\n2,2\n", ": column t must vary, to be predicted; it is 2 in every row. Choose another target."),
+    ("a,t\n1,2\né,3\n".encode("latin1"), " must be UTF-8 text; line 3 is not. Save it as UTF-8."),
+    ("é,t\n1,2\n".encode("latin1"), " must be UTF-8 text; line 1 is not. Save it as UTF-8."),
+    ("a,t\n1,2\n".encode("utf-16"), " must be UTF-8 text; line 1 is not. Save it as UTF-8."),
+]  # fmt: skip
+
+WRONG_CLASSES = [
+    ("a,t\n1,r\n2,r\n3,s\n", ": each class must have two rows or more, one to train on and one held out; in column t, s has only row 3."),
+    ("a,t\n1,r\n2, \n3,s\n", ": row 2, column t must be a label, text or a whole number; got a missing value. Correct the table."),
+    ("a,t\n1,r\n2,r\n", ": column t must hold two classes or more; it is r in every row. Choose another target."),
+]  # fmt: skip
+
+WRONG_PARQUET = [
+    ({"a": [1.0, np.nan], "t": [1, 2]}, f": row 2, column a {NUMBER} None, a missing value. Correct the table."),
+    ({"a": [1.0, np.inf], "t": [1, 2]}, f": row 2, column a {NUMBER} inf. Correct the table."),
+    ({"a": [1.0, 2.0], "t": [True, False]}, f": row 1, column t {NUMBER} True. Correct the table."),
+    ({"a": ["x", "y"], "t": [1, 2]}, " must have a column of numbers besides t; it has none."),
+]  # fmt: skip
+
+
+@pytest.fixture
+def own(small):
+    """Return a function that lets a task read a table with the target t."""
+    Path("data/external").mkdir(parents=True)
+
+    def use(task, name, content=None, *changes):
+        path = Path("data/external", name)
+        if isinstance(content, dict):
+            pd.DataFrame(content).to_parquet(path)
+        elif content is not None:
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        text = Path("params.yaml").read_text()
+        head, section = text.split(f"  {task}:", 1)
+        section = section.replace("source: simulate", f"source: {name}", 1)
+        section = section.replace("target: y #", "target: t #", 1)
+        section = section.replace("target: label #", "target: t #", 1)
+        for old, new in changes:
+            assert old in section
+            section = section.replace(old, new, 1)
+        Path("params.yaml").write_text(f"{head}  {task}:{section}")
+
+    return use
+
+
+def refusal():
+    with pytest.raises(UserError) as error:
+        call_main("generate_data")
+    assert not list(Path("data").rglob("*.tmp"))
+    return str(error.value)
+
+
+@pytest.mark.parametrize(("content", "sentence"), WRONG)
+def test_wrong_table_is_answered_by_one_sentence(own, content, sentence):
+    own("regression", "own.csv", content)
+    assert refusal() == f"data/external/own.csv{sentence}"
+
+
+@pytest.mark.parametrize(("content", "sentence"), WRONG_CLASSES)
+def test_wrong_labels_are_answered_by_one_sentence(own, content, sentence):
+    own("classification", "own.csv", content)
+    assert refusal() == f"data/external/own.csv{sentence}"
+
+
+@pytest.mark.parametrize(("content", "sentence"), WRONG_PARQUET)
+def test_wrong_parquet_is_answered_by_one_sentence(own, content, sentence):
+    own("regression", "own.parquet", content)
+    assert refusal() == f"data/external/own.parquet{sentence}"
+
+
+def test_missing_table_is_answered_by_one_sentence(own):
+    own("regression", "own.csv")
+    assert refusal() == "data/external/own.csv is missing; put the table there."
+
+
+def test_labels_with_a_fraction_are_refused(own):
+    own("classification", "own.parquet", {"a": [1, 2], "t": [0.5, 1.5]})
+    assert refusal() == (
+        "data/external/own.parquet: column t must hold labels, which are text or whole numbers; it "
+        "holds double. Convert it, or choose another target."
+    )
+
+
+@pytest.mark.parametrize("size", [0, 4, 100, -1, -30])
+def test_truncated_parquet_is_refused(own, size):
+    own("regression", "own.parquet", {"a": [1, 2], "t": [1, 2]})
+    path = Path("data/external/own.parquet")
+    path.write_bytes(path.read_bytes()[:size])
+    assert refusal() == (
+        f"{path} must be a whole Parquet file; it is damaged or cut off. Copy it anew."
+    )
+
+
+def test_damaged_page_of_a_parquet_is_refused(tmp_path):
+    path = tmp_path / "own.parquet"
+    pd.DataFrame({"a": np.random.default_rng(0).random(1000)}).to_parquet(path)
+    content = bytearray(path.read_bytes())
+    content[4:40] = b"\xff" * 36
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="must be a whole Parquet file"):
+        list(read_chunks(str(path), ["a"]))
+
+
+def test_file_of_another_kind_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"own.xlsx must be a .csv or a .parquet file"):
+        column_names(str(tmp_path / "own.xlsx"))
+
+
+def test_listed_feature_that_holds_text_is_refused(own):
+    own("regression", "own.csv", "a,n,t\n1,u,3\n2,v,4\n", ("features: all", "features: [a, n]"))
+    assert refusal() == f"data/external/own.csv: row 1, column n {NUMBER} 'u'. Correct the table."
+
+
+def test_all_features_are_all_columns_of_numbers_and_the_rest_is_named(own, capsys):
+    own("regression", "own.csv", "a,day,t,n\n1,2026-01-01,2,u\n4,2026-01-02,5,v\n7,x,8,w\n")
+    call_main("generate_data")
+    assert (
+        "3 rows of 1 features, 1 held out, without day, n (no numbers)" in capsys.readouterr().out
+    )
+    table = pd.read_parquet("data/raw/regression.parquet")
+    assert list(table) == ["a", "t", "split"]
+    assert sorted(table["a"]) == [1, 4, 7]
+
+
+def test_listed_features_come_in_their_order(own):
+    own("regression", "own.csv", "a,b,t\n1,2,3\n4,5,6\n", ("features: all", "features: [b, a]"))
+    call_main("generate_data")
+    assert list(pd.read_parquet("data/raw/regression.parquet")) == ["b", "a", "t", "split"]
+
+
+def test_every_value_is_read_to_the_last_bit(own):
+    values = np.random.default_rng(0).standard_normal(500) * 10.0 ** np.arange(-250, 250) / 1e250
+    frame = pd.DataFrame({"a": values, "t": np.arange(500)})
+    frame.map(repr).to_csv("data/external/own.csv", index=False)
+    own("regression", "own.csv")
+    call_main("generate_data")
+    table = pd.read_parquet("data/raw/regression.parquet").sort_values("t")
+    np.testing.assert_array_equal(table["a"], values)
+
+
+def test_csv_and_parquet_give_the_same_data(own):
+    columns = {"a": [1.5, 2, 3, 4], "t": ["u", "v", "u", "v"]}
+    own("classification", "own.parquet", columns)
+    call_main("generate_data")
+    before = Path("data/raw/classification.parquet").read_bytes()
+    pd.DataFrame(columns).to_csv("data/external/own.csv", index=False)
+    own("classification", "own.csv", None, ("source: own.parquet", "source: own.csv"))
+    call_main("generate_data")
+    assert Path("data/raw/classification.parquet").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("texts", "labels"),
+    [(["1", "2"], [1, 2]), (["01", "2"], ["01", "2"]), (["u", "1"], ["1", "u"])],
+)
+def test_labels_are_whole_numbers_if_all_are_written_as_such(own, texts, labels):
+    own("classification", "own.csv", "a,t\n" + "".join(f"1,{text}\n" for text in texts * 2))
+    call_main("generate_data")
+    table = pd.read_parquet("data/raw/classification.parquet")
+    assert sorted(table["t"].unique()) == labels
+
+
+def test_categories_and_flags_of_a_parquet_are_text(own):
+    for labels in (pd.Categorical(["u", "v"] * 2), [True, False] * 2):
+        own("classification", "own.parquet", {"a": [1, 2, 3, 4], "t": labels})
+        call_main("generate_data")
+        table = pd.read_parquet("data/raw/classification.parquet")
+        assert sorted(table["t"].unique()) in (["u", "v"], ["false", "true"])
+
+
+def test_split_holds_out_the_fraction_of_each_class(own):
+    rows = "".join(f"{number},{'u' if number < 10 else 'v'}\n" for number in range(40))
+    own("classification", "own.csv", f"a,t\n{rows}", ("test_fraction: 0.2", "test_fraction: 0.3"))
+    call_main("generate_data")
+    table = pd.read_parquet("data/raw/classification.parquet")
+    assert table.query("split == 'test'")["t"].value_counts().to_dict() == {"u": 3, "v": 9}
+    assert sorted(table["a"]) == list(range(40))
+
+
+def test_split_is_drawn_from_the_seed(own):
+    own("regression", "own.csv", "a,t\n" + "".join(f"{n},{n % 7}\n" for n in range(50)))
+    splits = []
+    for seed in (0, 0, 1):
+        text = Path("params.yaml").read_text()
+        Path("params.yaml").write_text(
+            re.sub(
+                "  seed: [0-9] # study. Seed of every",
+                f"  seed: {seed} # study. Seed of every",
+                text,
+            )
+        )
+        call_main("generate_data")
+        table = pd.read_parquet("data/raw/regression.parquet")
+        splits.append(table.query("split == 'test'")["a"].to_list())
+    assert splits[0] == splits[1] != splits[2]
+    assert len(splits[0]) == 10
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "fraction", "n_test"), [(2, 0.01, 1), (2, 0.99, 1), (10, 0.25, 2)]
+)
+def test_both_parts_have_a_row(n_rows, fraction, n_test):
+    assert len(held_out(n_rows, fraction, stream(0, 0, 2))) == n_test
+
+
+def test_chunks_give_the_whole_table_and_faults_their_row(tmp_path, monkeypatch):
+    path = str(tmp_path / "own.csv")
+    pd.DataFrame({"a": range(5000), "t": range(5000)}).to_csv(path, index=False)
+    monkeypatch.setattr(tables, "BLOCK", 4096)
+    assert len(list(read_chunks(path, ["a"]))) > 3
+    table, _ = read_table(path, "t", "all")
+    assert numbers(table.column("a").chunk(0), path, "a").tolist() == list(range(5000))
+    with pytest.raises(UserError, match="row 105, column t"):
+        numbers(pa.array(["1", "2", "x"]), path, "t", first_row=103)
