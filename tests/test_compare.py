@@ -1,0 +1,202 @@
+import json
+import math
+import re
+import statistics
+import subprocess
+
+import pytest
+import scipy.stats
+
+from conftest import run
+from stages.errors import UserError
+from tools import compare
+from tools.compare import Result, condition, quantile, report, spread, table, verdict
+
+PARAMETERS = "seed: {seed}\nlr: {lr}\n"
+PIPELINE = "stages:\n  a:\n    metrics:\n      - m.json:\n          cache: false\n"
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """Work in a Git repository; return how to commit a result, and how to make it an experiment."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE"):
+        monkeypatch.delenv(name, raising=False)
+
+    def git(*arguments):
+        identity = ("-c", "user.name=test", "-c", "user.email=test@example.org")
+        done = subprocess.run(
+            ["git", *identity, *arguments], capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    def commit(loss, seed=0, lr=1.0, name=None, code="1"):
+        (tmp_path / "stages").mkdir(exist_ok=True)
+        (tmp_path / "stages/a.py").write_text(code)
+        (tmp_path / "dvc.yaml").write_text(PIPELINE)
+        (tmp_path / "params.yaml").write_text(PARAMETERS.format(seed=seed, lr=lr))
+        (tmp_path / "m.json").write_text(json.dumps({"a": {"loss": loss, "n": 3, "many": [loss]}}))
+        git("add", "-A")
+        git("commit", "-q", "--allow-empty", "-m", "result")
+        at = git("rev-parse", "HEAD")
+        if name:
+            git("update-ref", f"refs/exps/{at[:2]}/{at[2:]}/{name}", at)
+        return at
+
+    git("init", "-q")
+    return commit
+
+
+def said(capsys, *arguments):
+    compare.main(arguments)
+    return capsys.readouterr().out
+
+
+def test_quantiles_are_students():
+    for degrees in range(1, 21):
+        assert quantile(degrees) == pytest.approx(scipy.stats.t.ppf(0.975, degrees), abs=6e-5)
+    assert quantile(1000) == pytest.approx(scipy.stats.norm.ppf(0.975), abs=6e-5)
+
+
+def test_paired_changes_are_judged_by_students_test():
+    a, b = {1: 1.0, 2: 2.0, 3: 4.0}, {1: 1.5, 2: 2.4, 3: 4.6}
+    assert scipy.stats.ttest_rel(list(b.values()), list(a.values())).pvalue < 0.05
+    assert verdict(1.0, 1.5, a, b) == "clear"
+    b = {1: 1.5, 2: 2.4, 3: 3.6}
+    assert scipy.stats.ttest_rel(list(b.values()), list(a.values())).pvalue > 0.05
+    assert verdict(1.0, 1.5, a, b) == "luck?"
+
+
+def test_single_run_is_judged_by_the_repeats_of_the_other():
+    values = {seed: float(seed) for seed in range(5)}
+    bound = scipy.stats.t.ppf(0.975, 4) * statistics.stdev(values.values()) * math.sqrt(2)
+    assert verdict(0.0, bound * 1.001, values, {0: bound * 1.001}) == "clear"
+    assert verdict(0.0, bound * 0.999, values, {0: bound * 0.999}) == "luck?"
+    assert verdict(bound * 1.001, 0.0, {0: bound * 1.001}, values) == "clear"
+
+
+def test_without_repeats_there_is_no_verdict():
+    assert verdict(0.0, 1.0, {0: 0.0}, {0: 1.0}) == ""
+
+
+def test_change_of_what_never_varies_is_clear():
+    assert verdict(1.0, 2.0, {0: 1.0, 1: 1.0}, {0: 2.0, 1: 2.0}) == "clear"
+
+
+def test_spread_is_mean_and_sample_deviation():
+    assert spread([1.0, 2.0, 3.0]) == "2 ± 1 (3)"
+    assert spread([1.0]) == ""
+
+
+def test_differences_are_shown_with_six_digits(repository, capsys):
+    repository(3.3e-9)
+    repository(1.23456789, lr=2.0)
+    lines = said(capsys, "HEAD~1", "HEAD").splitlines()
+    assert [line.split() for line in lines if line][:2] == [
+        ["parameter", "HEAD~1", "HEAD"],
+        ["lr", "1", "2"],
+    ]
+    assert ["a.loss", "3.3e-09", "1.23457", "+1.23457"] in [line.split() for line in lines]
+    assert "a.n" not in "".join(lines)
+    assert "many" not in "".join(lines)
+    assert "neither side has been repeated" in lines[-2] + lines[-1]
+
+
+def test_workspace_is_read_from_its_files(repository, capsys, tmp_path):
+    repository(1.0)
+    assert said(capsys) == "HEAD and workspace have the same parameters and metrics.\n"
+    (tmp_path / "m.json").write_text('{"a": {"loss": 2.5, "n": 3, "many": []}}')
+    assert ["a.loss", "1", "2.5", "+1.5"] in [line.split() for line in said(capsys).splitlines()]
+
+
+def test_experiments_are_found_by_name_and_repeats_by_their_parameters(repository, capsys):
+    for seed, loss in ((1, 1.1), (2, 1.3), (3, 1.2)):
+        repository(loss, seed=seed, name=f"old-{seed}")
+        repository(loss - 0.5, seed=seed, lr=2.0, name=f"new-{seed}")
+    repository(9.0, seed=4, name="other-code", code="2")
+    (row,) = (line for line in said(capsys, "old-1", "new-1").splitlines() if "a.loss" in line)
+    assert re.split(r"\s{2,}", row) == [
+        "a.loss",
+        "1.1",
+        "0.6",
+        "-0.5",
+        "1.2 ± 0.1 (3)",
+        "0.7 ± 0.1 (3)",
+        "clear",
+    ]
+
+
+def test_other_code_is_said(repository, capsys):
+    repository(1.0)
+    repository(1.0, code="2")
+    assert said(capsys, "HEAD~1", "HEAD") == "The code in stages/ differs, too.\n"
+
+
+def test_markdown_is_a_table(repository, capsys):
+    repository(1.0)
+    repository(2.0, lr=2.0)
+    assert (
+        "| metric | HEAD~1 | HEAD | change |\n| --- | --- | --- | --- |\n| a.loss | 1 | 2 | +1 |\n"
+        in said(capsys, "HEAD~1", "HEAD", "--md")
+    )
+
+
+def test_cell_cannot_end_itself():
+    assert table(("a|b",), [("c",)], markdown=True).splitlines()[0] == "| a\\|b |"
+
+
+def test_metric_of_one_side_alone_is_shown():
+    a = Result("A", {}, {"old": 1.0}, "")
+    b = Result("B", {}, {"new": 2.0}, "")
+    lines = [line.split() for line in report(a, b, [], markdown=False).splitlines()]
+    assert lines[1:3] == [["new", "-", "2"], ["old", "1", "-"]]
+
+
+@pytest.mark.parametrize(
+    ("expression", "fails"),
+    [("a.loss>0.5", True), ("a.loss>1", False), ("a.loss < 2", True), ("a.loss<1", False)],
+)
+def test_bound_on_a_change_fails_if_crossed(repository, capsys, expression, fails):
+    repository(1.0)
+    repository(2.0)
+    if not fails:
+        assert "a.loss" in said(capsys, "HEAD~1", "HEAD", "--fail-on", expression)
+        return
+    with pytest.raises(UserError, match=r"^a.loss changed by \+1, which is [<>] [0-9.]+\.$"):
+        said(capsys, "HEAD~1", "HEAD", "--fail-on", expression)
+    assert "a.loss" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("expression", ["a.loss", "a.loss=1", "<1", "a.loss<x"])
+def test_odd_bound_is_refused(expression):
+    with pytest.raises(UserError, match="--fail-on must be a metric, < or >, and a number"):
+        condition(expression)
+
+
+def test_bound_on_an_unknown_metric_is_refused(repository, capsys):
+    repository(1.0)
+    with pytest.raises(UserError, match=r"got 'a.los'. Did you mean 'a.loss'\?"):
+        said(capsys, "HEAD", "workspace", "--fail-on", "a.los<0")
+
+
+def test_unknown_revision_is_refused(repository, capsys):
+    repository(1.0, name="fast")
+    with pytest.raises(UserError, match=r"got 'fats'. Did you mean 'fast'\?"):
+        said(capsys, "HEAD", "fats")
+
+
+def test_seeds_are_repeated_once_and_the_workspace_stays(clone):
+    path = clone / "params.yaml"
+    text = path.read_text().replace("1000", "20").replace("epochs: 51", "epochs: 3")
+    path.write_text(text.replace("[0, 1, 2, 3, 4, 10, 50]", "[0, 3]"))
+    assert run("dvc", "repro", cwd=clone).returncode == 0
+    run("git", "commit", "-qam", "Small", cwd=clone)
+    first = run("python", "-m", "tools.seeds", "5", "7", cwd=clone)
+    assert first.returncode == 0, first.stderr
+    assert re.search(
+        r"^train_classifier.loss +[0-9.]+ +[0-9.]+ +[0-9.e-]+ +3$", first.stdout, flags=re.M
+    )
+    assert run("git", "status", "--porcelain", cwd=clone).stdout == ""
+    again = run("python", "-m", "tools.seeds", "5", "7", cwd=clone)
+    assert "Running stage" not in again.stdout
+    assert again.stdout.splitlines()[-1] == first.stdout.splitlines()[-1]

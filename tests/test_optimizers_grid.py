@@ -1,0 +1,57 @@
+import csv
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import run
+from stages.errors import UserError
+from tools import optimizers
+from tools.compare import Result
+
+
+def test_arrival_is_the_first_epoch_at_the_goal():
+    assert optimizers.arrival(np.array([0.1, 0.6, 0.5, 0.7]), 0.6) == 1
+    assert optimizers.arrival(np.array([0.1, 0.6]), 0.61) is None
+
+
+def test_row_sets_the_loss_beside_its_floor():
+    metrics = {"train_classifier.loss_floor": 0.3, "classifier.test.accuracy": 0.9}
+    result = Result("SGD-logits", {}, metrics, "")
+    history = np.array([[2.0, 0.5], [1.0, 0.8]])
+    assert list(optimizers.rows([result], [history], 0.7)) == [("SGD", "logits", 1, 1.0, 0.3, 0.9)]
+
+
+def test_unknown_optimizer_is_refused():
+    with pytest.raises(UserError, match="--only must list some of {ASGD, .*}; got 'LBFGS'"):
+        optimizers.main(["--only", "SGD,LBFGS"])
+
+
+def test_grid_is_run_once_and_shown(clone):
+    path = clone / "params.yaml"
+    text = path.read_text().replace("1000", "20").replace("epochs: 51", "epochs: 3")
+    text = text.replace("[0, 1, 2, 3, 4, 10, 50]", "[0, 3]")
+    path.write_text(
+        text.replace("name: RMSprop", "name: SGD").replace(
+            "  lr: 1.0e-3", "  momentum: 0.5\n    lr: 1.0e-3"
+        )
+    )
+    assert run("dvc", "repro", cwd=clone).returncode == 0
+    run("git", "commit", "-qam", "Small", cwd=clone)
+    command = ("python", "-m", "tools.optimizers", "--only", "SGD,Adam", "--epochs", "4")
+    first = run(*command, cwd=clone)
+    assert first.returncode == 0, first.stderr
+    assert first.stderr.count("optimizers: ") == 4
+    with open(clone / optimizers.TABLE, newline="") as file:
+        head, *rows = csv.reader(file)
+    assert tuple(head) == optimizers.HEAD
+    assert [row[:2] for row in rows] == [
+        [name, loss] for loss in optimizers.LOSSES for name in ("SGD", "Adam")
+    ]
+    with Image.open(clone / optimizers.FIGURE) as image:
+        assert np.asarray(image.convert("L")).min() < 80
+    status = run("git", "status", "--porcelain", cwd=clone).stdout.split()
+    assert {optimizers.TABLE, optimizers.FIGURE} >= set(status) - {"??", "M"}
+    again = run(*command, cwd=clone)
+    assert again.stderr.count("optimizers: ") == 0
+    assert again.stdout == first.stdout

@@ -1,0 +1,161 @@
+"""Train the classifier with every optimizer, on probabilities and on logits, side by side.
+
+    python -m tools.optimizers [--epochs N] [--lr LR] [--only NAME,...]
+
+Each run is a DVC experiment, named <optimizer>-<loss_on>, in a folder of its own; one that is there
+already, with the same parameters, is not run again. All take one learning rate, that of params.yaml
+if not said otherwise, and torch's own values for the rest. Writes metrics/optimizers.csv and
+metrics/optimizers.png, and prints the table.
+
+An optimizer has arrived at the first epoch with 99 % of the Bayes accuracy, on the training points;
+for an own table, which has none, of the best accuracy that any run came to.
+"""
+
+import argparse
+import csv
+import io
+import itertools
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from stages import figures
+from stages.errors import UserError
+from stages.metrics import write_csv
+from stages.optimizers import OPTIMIZERS
+from tools.compare import Result, experiments, git, read_result, table, text
+
+TABLE = "metrics/optimizers.csv"
+FIGURE = "metrics/optimizers.png"
+EPOCHS = 1000
+LOSSES = ("probabilities", "logits")
+SECTION = "train_classifier.optimizer"
+SHARE = 0.99
+HEAD = ("optimizer", "loss_on", "epochs to arrive", "final loss", "loss floor", "test accuracy")
+
+
+def run(name: str, settings: dict[str, object], superfluous: Sequence[str]) -> None:
+    """Run one experiment; DVC says what it does."""
+    changes = [f"{key}={value}" for key, value in settings.items()]
+    changes += [f"~{key}" for key in superfluous]
+    command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--force", "--name", name]
+    ended = subprocess.run(
+        [*command, *itertools.chain(*(("-S", each) for each in changes))],
+        stdout=subprocess.DEVNULL,
+        check=False,
+    )
+    if ended.returncode:
+        raise UserError(f"{name} failed, as DVC says above; mend it, and run again.")
+
+
+def grid(names: Sequence[str], lr: float, epochs: int) -> Iterator[Result]:
+    """Yield the results of all runs, which are made where they are not there."""
+    own = read_result("workspace", None)
+    if "train_classifier.epochs" not in own.parameters:
+        raise UserError("params.yaml must have the section train_classifier; it has none.")
+    kept = {f"{SECTION}.name", f"{SECTION}.lr"}
+    extra = [key for key in own.parameters if key.startswith(SECTION) and key not in kept]
+    pairs = list(itertools.product(LOSSES, names))
+    for number, (loss_on, optimizer) in enumerate(pairs, start=1):
+        name = f"{optimizer}-{loss_on}"
+        settings = {
+            "train_classifier.epochs": epochs,
+            "train_classifier.loss_on": loss_on,
+            f"{SECTION}.name": optimizer,
+            f"{SECTION}.lr": lr,
+        }
+        wanted = {key: value for key, value in own.parameters.items() if key not in extra}
+        wanted |= settings
+        there = experiments().get(name)
+        if there is None or read_result(name, there).parameters != wanted:
+            print(f"optimizers: {number} of {len(pairs)}, {name}", file=sys.stderr)
+            run(name, settings, extra)
+        yield read_result(name, experiments()[name])
+
+
+def history(name: str) -> np.ndarray:
+    """Return loss and accuracy by epoch, float64 (epochs + 1, 2), of an experiment."""
+    content = git("show", f"{experiments()[name]}:metrics/train_classifier.csv")
+    rows = csv.DictReader(io.StringIO(content))
+    return np.array([(row["loss"], row["accuracy"]) for row in rows], dtype=np.float64)
+
+
+def arrival(accuracy: np.ndarray, goal: float) -> int | None:
+    """Return the first epoch whose accuracy is at least `goal`, or None."""
+    reached = np.flatnonzero(accuracy >= goal)
+    return int(reached[0]) if len(reached) else None
+
+
+def rows(
+    results: Sequence[Result], histories: Sequence[np.ndarray], goal: float
+) -> Iterator[tuple]:
+    """Yield the rows of the table, as HEAD names them."""
+    for result, losses in zip(results, histories, strict=True):
+        optimizer, _, loss_on = result.name.partition("-")
+        epochs = arrival(losses[:, 1], goal)
+        floor = result.metrics["train_classifier.loss_floor"]
+        accuracy = result.metrics["classifier.test.accuracy"]
+        yield optimizer, loss_on, epochs, float(losses[-1, 0]), floor, accuracy
+
+
+def draw(results: Sequence[Result], histories: Sequence[np.ndarray], goal: float) -> None:
+    """Draw accuracy against epoch, a curve for each optimizer, a panel for each loss."""
+    n_optimizers = len(results) // len(LOSSES)
+    with figures.style():
+        figure = Figure(figsize=(11, 5.6))
+        figure.subplots_adjust(left=0.07, right=0.98, top=0.9, wspace=0.06)
+        panels = figure.subplots(1, len(LOSSES), sharey=True)
+        for number, (result, losses) in enumerate(zip(results, histories, strict=True)):
+            panel, place = divmod(number, n_optimizers)
+            epochs = np.arange(1, len(losses) + 1)
+            panels[panel].plot(
+                epochs,
+                losses[:, 1],
+                color=figures.COLORS[place % len(figures.COLORS)],
+                linestyle="-" if place < len(figures.COLORS) else "--",
+                marker=figures.MARKERS[place % len(figures.MARKERS)],
+                markevery=(place / 20 + 0.02, 0.25),
+                markersize=5,
+                linewidth=1.6,
+                label=result.name.partition("-")[0],
+            )
+        for axes, loss_on in zip(panels, LOSSES, strict=True):
+            axes.axhline(goal, color="#555555", linestyle=":", label=f"goal: {goal:.4g}")
+            axes.set(title=f"Loss on {loss_on}", xlabel="epoch + 1", xscale="log")
+        panels[0].set_ylabel("accuracy on the training points")
+        figures.add_legend(figure, panels)
+        figures.save(figure, FIGURE)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the tool."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.optimizers",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--lr", type=float)
+    parser.add_argument("--only", metavar="NAME,...", default=",".join(OPTIMIZERS))
+    options = parser.parse_args(arguments)
+    names = options.only.split(",")
+    for name in names:
+        if name not in OPTIMIZERS:
+            raise UserError(f"--only must list some of {{{', '.join(OPTIMIZERS)}}}; got '{name}'.")
+    own = read_result("workspace", None)
+    lr = options.lr if options.lr is not None else own.parameters[f"{SECTION}.lr"]
+    results = list(grid(names, lr, options.epochs))
+    histories = [history(result.name) for result in results]
+    best = max(losses[:, 1].max() for losses in histories)
+    goal = SHARE * float(results[0].metrics.get("classifier.bayes_accuracy", best))
+    found = list(rows(results, histories, goal))
+    write_csv(TABLE, HEAD, found)
+    draw(results, histories, goal)
+    print(table(HEAD, [tuple(map(text, row)) for row in found], markdown=True))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""Repeat the workspace's experiment with other seeds, and show how much luck moves each metric.
+
+    python -m tools.seeds [SEED ...]
+
+By default with five seeds, 1 to 5; every seed in params.yaml takes the same one. Each repeat is a
+DVC experiment, run in a folder of its own (`dvc exp run --temp`), so the workspace stays as it is.
+One that is there already is not run again.
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from stages.errors import UserError
+from tools.compare import experiments, is_number, is_seed, read_result, repeats, table
+
+SEEDS = (1, 2, 3, 4, 5)
+
+
+def run(seed: int, keys: Sequence[str]) -> None:
+    """Run one repeat; DVC says what it does."""
+    settings = [part for key in keys for part in ("-S", f"{key}={seed}")]
+    ended = subprocess.run(
+        [sys.executable, "-m", "dvc", "exp", "run", "--temp", *settings], check=False
+    )
+    if ended.returncode:
+        raise UserError(
+            f"The repeat with seed {seed} failed, as DVC says above; mend it, run again."
+        )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the tool."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.seeds",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("seeds", nargs="*", type=int, default=SEEDS, metavar="SEED")
+    seeds = parser.parse_args(arguments).seeds
+
+    def found():
+        own = read_result("workspace", None)
+        return own, repeats(own, [read_result(*each) for each in experiments().items()])
+
+    own, there = found()
+    keys = sorted(filter(is_seed, own.parameters))
+    for seed in seeds:
+        if tuple([seed] * len(keys)) not in there:
+            run(seed, keys)
+    _, there = found()
+    rows = []
+    for key, value in sorted(own.metrics.items()):
+        values = [each[key] for each in there.values() if is_number(each.get(key))]
+        if is_number(value) and len(values) > 1:
+            numbers = (value, statistics.mean(values), statistics.stdev(values))
+            rows.append((key, *(f"{number:.6g}" for number in numbers), str(len(values))))
+    head = ("metric", "workspace", "mean", "standard deviation", "seeds")
+    print(table(head, rows, markdown=False))
+
+
+if __name__ == "__main__":
+    main()
