@@ -138,7 +138,8 @@ def test_readme_shows_every_parameter_with_its_default():
     for section in ("train_regression", "train_classifier"):
         for key, value in content[section].items():
             if key != "optimizer":
-                shown = value if isinstance(value, int | float) else f"`{value}`"
+                plain = isinstance(value, int | float) and not isinstance(value, bool)
+                shown = value if plain else f"`{json.dumps(value)}`".replace('"', "")
                 assert f"| `{section}.{key}` | {shown} |" in table
     for part in ("regression", "classification"):
         for key in content["generate_data"][part]:
@@ -148,6 +149,8 @@ def test_readme_shows_every_parameter_with_its_default():
 def test_readme_lists_every_module():
     listed = set(re.findall(r"^(stages/\w+\.py) ", README, flags=re.M))
     assert listed == {f"stages/{path.name}" for path in (PROJECT / "stages").glob("*.py")}
+    listed = set(re.findall(r"^(tools/\w+\.py) ", README, flags=re.M))
+    assert listed == {f"tools/{path.name}" for path in (PROJECT / "tools").glob("*.py")}
 
 
 def test_readme_shows_the_committed_numbers():

@@ -3,7 +3,7 @@
     python -m tools.bench [--rounds N]
 
 Every figure is a ratio of medians, both sides measured in turn in this one run, so that a machine
-that is busy slows both. The floor is DVC with five stages that do nothing but import what the
+that is busy slows both. The floor is DVC with six stages that do nothing but import what the
 stages need.
 """
 
@@ -39,6 +39,7 @@ IMPORTS = {
     "train_classifier": TRAINING,
     "evaluate": "matplotlib.backends.backend_agg, numpy, PIL.Image, pydantic.main, "
     "safetensors.torch, torch, yaml",
+    "report": "pydantic.main, yaml",
 }
 
 
@@ -80,7 +81,7 @@ def copy_project(folder: Path) -> None:
 
 
 def make_floor(folder: Path) -> None:
-    """Put a finished pipeline of five stages into `folder` that import and do nothing."""
+    """Put a finished pipeline of six stages into `folder` that import and do nothing."""
     stages = {
         stage: {"cmd": f"python -c 'import {names}'", "deps": ["input"]}
         for stage, names in IMPORTS.items()
@@ -102,7 +103,7 @@ def regression_loops() -> tuple[Callable[[], object], Callable[[], object]]:
     def ours() -> list:
         weight = torch.tensor(0.1, dtype=torch.float64, requires_grad=True)
         optimizer = optim.SGD([weight], lr=1e-4)
-        rows = train_regression(x, y, weight, nn.MSELoss(reduction="sum"), optimizer, 100)
+        rows = train_regression(x, y, weight, None, nn.MSELoss(reduction="sum"), optimizer, 100)
         return follow("train_regression", rows, training)
 
     def flat() -> list:
