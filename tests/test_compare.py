@@ -13,6 +13,7 @@ from tools import compare
 from tools.compare import Result, condition, quantile, report, spread, table, verdict
 
 PARAMETERS = "seed: {seed}\nlr: {lr}\n"
+LOCK = "stages:\n  generate_data:\n    deps:\n    - path: data/external/a.csv\n      md5: {table}\n"
 PIPELINE = "stages:\n  a:\n    metrics:\n      - m.json:\n          cache: false\n"
 
 
@@ -30,10 +31,11 @@ def repository(tmp_path, monkeypatch):
         )
         return done.stdout.strip()
 
-    def commit(loss, seed=0, lr=1.0, name=None, code="1"):
+    def commit(loss, seed=0, lr=1.0, name=None, code="1", table="1f"):
         (tmp_path / "stages").mkdir(exist_ok=True)
         (tmp_path / "stages/a.py").write_text(code)
         (tmp_path / "dvc.yaml").write_text(PIPELINE)
+        (tmp_path / "dvc.lock").write_text(LOCK.format(table=table))
         (tmp_path / "params.yaml").write_text(PARAMETERS.format(seed=seed, lr=lr))
         (tmp_path / "m.json").write_text(json.dumps({"a": {"loss": loss, "n": 3, "many": [loss]}}))
         git("add", "-A")
@@ -132,6 +134,24 @@ def test_other_code_is_said(repository, capsys):
     assert said(capsys, "HEAD~1", "HEAD") == "The code in stages/ differs, too.\n"
 
 
+def test_other_tables_are_said_and_no_repeats(repository, capsys):
+    repository(1.0, name="first")
+    repository(2.0, seed=1, name="second")
+    repository(2.0, seed=1, table="2e", name="other")
+    assert "2 ± 0" not in said(capsys, "second", "other")
+    assert "1.5 ± 0.71 (2)" in said(capsys, "second", "other")
+    assert said(capsys, "second", "other").endswith("tables in data/external/ differ, too.\n")
+
+
+def test_changed_code_in_the_workspace_is_an_experiments(repository, capsys, tmp_path):
+    repository(1.0, code="new", name="first")
+    repository(1.2, seed=1, code="new", name="second")
+    repository(1.4, seed=2, code="old")
+    (tmp_path / "stages/a.py").write_text("new")
+    assert "The code" not in said(capsys, "first", "workspace")
+    assert "1.2 ± 0.2 (3)" in said(capsys, "first", "workspace")
+
+
 def test_markdown_is_a_table(repository, capsys):
     repository(1.0)
     repository(2.0, lr=2.0)
@@ -197,6 +217,19 @@ def test_seeds_are_repeated_once_and_the_workspace_stays(clone):
         r"^train_classifier.loss +[0-9.]+ +[0-9.]+ +[0-9.e-]+ +3$", first.stdout, flags=re.M
     )
     assert run("git", "status", "--porcelain", cwd=clone).stdout == ""
+    path.write_text(path.read_text().replace("lr: 1.0e-3", "lr: 1.0e-2"))
+    early = run("python", "-m", "tools.seeds", cwd=clone)
+    assert (early.returncode, early.stdout) == (1, "")
+    assert early.stderr == (
+        "The workspace must hold results of its parameters, code and data, to be repeated; they are"
+        " older. Run `dvc repro` first.\n"
+    )
+    compared = run("python", "-m", "tools.compare", cwd=clone)
+    assert compared.stdout.splitlines()[-1] == (
+        "The results in the workspace are older than its parameters, code or data: run `dvc repro`."
+    )
+    run("git", "checkout", "params.yaml", cwd=clone)
+    assert "older" not in run("python", "-m", "tools.compare", cwd=clone).stdout
     again = run("python", "-m", "tools.seeds", "5", "7", cwd=clone)
     assert "Running stage" not in again.stdout
     assert again.stdout.splitlines()[-1] == first.stdout.splitlines()[-1]

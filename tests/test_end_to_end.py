@@ -52,6 +52,7 @@ def test_data_of_an_experiment_moves_through_a_folder(clone, tmp_path):
     model = clone / "data/models/classifier.safetensors"
     before = model.read_bytes()
     run("rm", "-rf", ".dvc/cache", "data", cwd=clone)
+    run("git", "checkout", "data", cwd=clone)
     dvc(clone, "pull")
     assert model.read_bytes() == before
     assert "up to date" in dvc(clone, "status")

@@ -3,8 +3,9 @@
     python -m tools.compare [A] [B] [--md] [--fail-on 'METRIC<BOUND' ...]
 
 A and B are Git revisions, DVC experiments, or `workspace`; by default HEAD and workspace. Of both,
-the experiments that differ in nothing but their seeds, with the same code in stages/, show how much
-luck moves a metric (`make seeds` runs them). Behind each change stands the verdict:
+the experiments that differ in nothing but their seeds, with the same code in stages/ and the same
+own tables, show how much luck moves a metric (`make seeds` runs them). Behind each change stands
+the verdict:
 
 - Both have repeats with the same seeds: their differences d = B - A, seed by seed, have a mean and
   a standard deviation s, of n seeds. `clear` if |mean| > t s / sqrt(n).
@@ -21,6 +22,7 @@ import math
 import re
 import statistics
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,15 +48,16 @@ class Result:
     parameters: Flat
     metrics: Flat
     code: str  # Git's name for the content of stages/
+    tables: str  # path and md5 of what was read from data/external/, by dvc.lock
 
     def seeds(self) -> tuple:
         """Return the values of all seeds."""
         return tuple(value for key, value in sorted(self.parameters.items()) if is_seed(key))
 
     def recipe(self) -> tuple:
-        """Return what two repeats share: the code, and all parameters but the seeds."""
+        """Return what two repeats share: code, tables, and all parameters but the seeds."""
         rest = ((key, repr(value)) for key, value in sorted(self.parameters.items()))
-        return self.code, tuple(pair for pair in rest if not is_seed(pair[0]))
+        return self.code, self.tables, tuple(pair for pair in rest if not is_seed(pair[0]))
 
 
 def is_seed(key: str) -> bool:
@@ -110,20 +113,35 @@ def read_result(name: str, revision: str | None) -> Result:
     try:
         parameters = dict(flat(yaml.load(read("params.yaml"), Loader) or {}))
         contents = [json.loads(read(path) or "{}") for path in metric_files()]
-    except (yaml.YAMLError, ValueError, AttributeError):
-        raise UserError(f"{name} must hold params.yaml and metrics that can be read.") from None
+        tables = own_tables(read("dvc.lock"))
+    except (yaml.YAMLError, ValueError, AttributeError, LookupError, TypeError):
+        raise UserError(
+            f"{name} must hold params.yaml, dvc.lock and metrics that can be read."
+        ) from None
     metrics = {key: value for content in contents for key, value in flat(content)}
     numbers = {key: value for key, value in metrics.items() if not isinstance(value, list)}
-    if revision is None:
-        changed = git("status", "--porcelain", "--", "stages") or ""
-        revision = "HEAD"
-        return Result(name, parameters, numbers, code_at(revision) + changed)
-    return Result(name, parameters, numbers, code_at(revision))
+    # Of the workspace, a commit on no branch: as an experiment, it has changes, no untracked files.
+    at = revision or (git("stash", "create") or "").strip() or "HEAD"
+    code = (git("rev-parse", f"{at}:stages") or "").strip()
+    return Result(name, parameters, numbers, code, tables)
 
 
-def code_at(revision: str) -> str:
-    """Return Git's name for the content of stages/ at a revision."""
-    return (git("rev-parse", f"{revision}:stages") or "").strip()
+def own_tables(lock: str) -> str:
+    """Return path and md5 of each table in data/external/ that a dvc.lock says was read."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the file is long
+    stages = (yaml.load(lock, loader) or {}).get("stages", {})
+    deps = stages.get("generate_data", {}).get("deps", [])
+    return "\n".join(
+        f"{each['path']} {each['md5']}"
+        for each in deps
+        if re.fullmatch(r"data/external/.+\.(csv|parquet)", each["path"])
+    )
+
+
+def is_stale() -> bool:
+    """Say whether the workspace's results are older than its parameters, code or data."""
+    command = (sys.executable, "-m", "dvc", "status", "--quiet")
+    return subprocess.run(command, capture_output=True, check=False).returncode == 1
 
 
 def find(name: str, known: dict[str, str]) -> Result:
@@ -257,6 +275,8 @@ def report(a: Result, b: Result, others: Sequence[Result], markdown: bool) -> st
             )
     if a.code != b.code:
         parts.append("The code in stages/ differs, too.")
+    if a.tables != b.tables:
+        parts.append("The own tables in data/external/ differ, too.")
     return "\n\n".join(parts) or f"{a.name} and {b.name} have the same parameters and metrics."
 
 
@@ -303,6 +323,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     failures = list(filter(None, (failure(a, b, *each) for each in conditions)))
     others = [read_result(name, commit) for name, commit in known.items()]
     print(report(a, b, others, options.md))
+    if "workspace" in (a.name, b.name) and is_stale():
+        print(
+            "\nThe results in the workspace are older than its parameters, code or data: run "
+            "`dvc repro`."
+        )
     if failures:
         raise UserError("\n".join(failures))
 

@@ -3,9 +3,9 @@
     python -m tools.optimizers [--epochs N] [--lr LR] [--only NAME,...]
 
 Each run is a DVC experiment, named <optimizer>-<loss_on>, in a folder of its own; one that is there
-already, with the same parameters, is not run again. All take one learning rate, that of params.yaml
-if not said otherwise, and torch's own values for the rest. Writes metrics/optimizers.csv and
-metrics/optimizers.png, and prints the table.
+already, with the same parameters, code and tables, is not run again. All take one learning rate,
+that of params.yaml if not said otherwise, and torch's own values for the rest. Writes
+metrics/optimizers.csv and metrics/optimizers.png, and prints the table.
 
 An optimizer has arrived at the first epoch with 99 % of the Bayes accuracy, on the training points;
 for an own table, which has none, of the best accuracy that any run came to.
@@ -37,18 +37,13 @@ SHARE = 0.99
 HEAD = ("optimizer", "loss_on", "epochs to arrive", "final loss", "loss floor", "test accuracy")
 
 
-def run(name: str, settings: dict[str, object], superfluous: Sequence[str]) -> None:
-    """Run one experiment; DVC says what it does."""
-    changes = [f"{key}={value}" for key, value in settings.items()]
-    changes += [f"~{key}" for key in superfluous]
-    command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--force", "--name", name]
-    ended = subprocess.run(
-        [*command, *itertools.chain(*(("-S", each) for each in changes))],
-        stdout=subprocess.DEVNULL,
-        check=False,
-    )
-    if ended.returncode:
-        raise UserError(f"{name} failed, as DVC says above; mend it, and run again.")
+def dvc(*arguments: str) -> None:
+    """Run a command of DVC, which says itself what is wrong."""
+    command = [sys.executable, "-m", "dvc", *arguments]
+    if subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode:
+        raise UserError(
+            f"`dvc {' '.join(arguments)}` failed, as DVC says above; mend it, and run again."
+        )
 
 
 def grid(names: Sequence[str], lr: float, epochs: int) -> Iterator[Result]:
@@ -70,9 +65,16 @@ def grid(names: Sequence[str], lr: float, epochs: int) -> Iterator[Result]:
         wanted = {key: value for key, value in own.parameters.items() if key not in extra}
         wanted |= settings
         there = experiments().get(name)
-        if there is None or read_result(name, there).parameters != wanted:
+        found = there and read_result(name, there)
+        result = found and (found.parameters, found.code, found.tables)
+        if result != (wanted, own.code, own.tables):
             print(f"optimizers: {number} of {len(pairs)}, {name}", file=sys.stderr)
-            run(name, settings, extra)
+            if found:
+                dvc("exp", "remove", name)
+            changes = [f"{key}={value}" for key, value in settings.items()]
+            changes += [f"~{key}" for key in extra]
+            options = itertools.chain(*(("-S", each) for each in changes))
+            dvc("exp", "run", "--temp", "--name", name, *options)
         yield read_result(name, experiments()[name])
 
 

@@ -14,7 +14,15 @@ import sys
 from collections.abc import Sequence
 
 from stages.errors import UserError
-from tools.compare import experiments, is_number, is_seed, read_result, repeats, table
+from tools.compare import (
+    experiments,
+    is_number,
+    is_seed,
+    is_stale,
+    read_result,
+    repeats,
+    table,
+)
 
 SEEDS = (1, 2, 3, 4, 5)
 
@@ -45,6 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         own = read_result("workspace", None)
         return own, repeats(own, [read_result(*each) for each in experiments().items()])
 
+    if is_stale():
+        raise UserError(
+            "The workspace must hold results of its parameters, code and data, to be repeated; they"
+            " are older. Run `dvc repro` first."
+        )
     own, there = found()
     keys = sorted(filter(is_seed, own.parameters))
     for seed in seeds:
