@@ -54,7 +54,9 @@ def column_names(path: str) -> list[str]:
                 )
     for number, name in enumerate(names, start=1):
         if not name.strip():
-            raise UserError(f"{path}: each column must have a name; column {number} has none.")
+            raise UserError(
+                f"{path}: each column must have a name; column {number} has none. Name it."
+            )
     for name, count in Counter(names).items():
         if count > 1:
             raise UserError(
@@ -93,7 +95,7 @@ def read_chunks(path: str, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
     if path.endswith(".parquet"):
         try:
             with pq.ParquetFile(path) as file:
-                yield from file.iter_batches(BATCH, columns=list(names))
+                yield from map(plain, file.iter_batches(BATCH, columns=list(names)))
         except (pa.ArrowException, OSError):
             raise not_parquet(path) from None
         return
@@ -108,7 +110,11 @@ def read_chunks(path: str, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         with pacsv.open_csv(
             path,
             pacsv.ReadOptions(use_threads=False, block_size=BLOCK),
-            pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=note),
+            pacsv.ParseOptions(
+                newlines_in_values=True,
+                ignore_empty_lines=False,  # an empty line is a row whose values are missing
+                invalid_row_handler=note,
+            ),
             pacsv.ConvertOptions(
                 include_columns=list(names),
                 column_types=dict.fromkeys(names, pa.string()),
@@ -123,6 +129,16 @@ def read_chunks(path: str, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
             f"{path}: row {row.number - 1} must have {row.expected_columns} values, as line 1 has; "
             f"it has {row.actual_columns}."
         ) from None
+
+
+def plain(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return a batch whose categories, and texts of any kind of Arrow's, are plain columns."""
+    types = [
+        field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        for field in batch.schema
+    ]
+    types = [pa.string() if pa.types.is_string_view(each) else each for each in types]
+    return batch.cast(pa.schema(zip(batch.schema.names, types, strict=True)))
 
 
 def place(path: str, name: str, row: int) -> str:
@@ -172,8 +188,9 @@ def numbers(column: pa.Array, path: str, name: str, first_row: int = 1) -> np.nd
 def no_number(value: object, where: str) -> UserError:
     """Return the error for a value that should be a number."""
     missing = value is None or str(value).strip().lower() in MISSING
+    given = repr(value) if isinstance(value, str) else value
     return UserError(
-        f"{where} must be a number from -1e30 to 1e30; got {value!r}"
+        f"{where} must be a number from -1e30 to 1e30; got {given}"
         f"{', a missing value' if missing else ''}. Correct the table."
     )
 
@@ -184,8 +201,6 @@ def class_labels(column: pa.Array, path: str, name: str) -> np.ndarray:
     Text is taken for whole numbers if each of its values is one, as CSV has them. Raises UserError
     for a missing label and for labels that are neither whole numbers nor text.
     """
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.string())
     if pa.types.is_integer(column.type):

@@ -134,13 +134,13 @@ def test_other_code_is_said(repository, capsys):
     assert said(capsys, "HEAD~1", "HEAD") == "The code in stages/ differs, too.\n"
 
 
-def test_other_tables_are_said_and_no_repeats(repository, capsys):
-    repository(1.0, name="first")
-    repository(2.0, seed=1, name="second")
-    repository(2.0, seed=1, table="2e", name="other")
-    assert "2 ± 0" not in said(capsys, "second", "other")
-    assert "1.5 ± 0.71 (2)" in said(capsys, "second", "other")
-    assert said(capsys, "second", "other").endswith("tables in data/external/ differ, too.\n")
+def test_other_tables_are_said_and_their_runs_are_no_repeats(repository, capsys):
+    for seed, loss, read in ((0, 1.0, "1f"), (1, 2.0, "1f"), (2, 9.0, "2e")):
+        repository(loss, seed=seed, table=read, name=f"{read}-{seed}")
+    shown = said(capsys, "1f-0", "2e-2")
+    assert "1.5 ± 0.71 (2)" in shown
+    assert shown.endswith("The own tables in data/external/ differ, too.\n")
+    assert "tables" not in said(capsys, "1f-0", "1f-1")
 
 
 def test_changed_code_in_the_workspace_is_an_experiments(repository, capsys, tmp_path):
@@ -166,8 +166,8 @@ def test_cell_cannot_end_itself():
 
 
 def test_metric_of_one_side_alone_is_shown():
-    a = Result("A", {}, {"old": 1.0}, "")
-    b = Result("B", {}, {"new": 2.0}, "")
+    a = Result("A", {}, {"old": 1.0}, "", "")
+    b = Result("B", {}, {"new": 2.0}, "", "")
     lines = [line.split() for line in report(a, b, [], markdown=False).splitlines()]
     assert lines[1:3] == [["new", "-", "2"], ["old", "1", "-"]]
 

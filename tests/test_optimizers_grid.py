@@ -17,7 +17,7 @@ def test_arrival_is_the_first_epoch_at_the_goal():
 
 def test_row_sets_the_loss_beside_its_floor():
     metrics = {"train_classifier.loss_floor": 0.3, "classifier.test.accuracy": 0.9}
-    result = Result("SGD-logits", {}, metrics, "")
+    result = Result("SGD-logits", {}, metrics, "", "")
     history = np.array([[2.0, 0.5], [1.0, 0.8]])
     assert list(optimizers.rows([result], [history], 0.7)) == [("SGD", "logits", 1, 1.0, 0.3, 0.9)]
 

@@ -238,6 +238,12 @@ def test_wrong_value_is_answered_by_its_row_and_leaves_no_output(finished, monke
     assert not list(Path().glob("*out.csv*"))
 
 
+def test_empty_line_is_no_row_left_out(finished):
+    Path("in.csv").write_text("x\n1\n\n3\n")
+    with pytest.raises(UserError, match="in.csv: row 2, column x must be a number"):
+        predict.main([REGRESSION, "in.csv"])
+
+
 def test_chunks_change_no_prediction(finished, monkeypatch):
     pd.DataFrame(np.random.default_rng(0).random((500, 2)), columns=["x1", "x2"]).to_csv(
         "in.csv", index=False

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from conftest import call_main
@@ -28,7 +29,9 @@ WRONG = [
     ("a,t\n1,2\n1e31,3\n", f": row 2, column a {NUMBER} '1e31'. Correct the table."),
     ("a,t\n1,2\n1e400,3\n", f": row 2, column a {NUMBER} '1e400'. Correct the table."),
     ("a,t,a\n1,2,3\n", ": each column must have a name of its own; a stands 2 times. Rename one."),
-    ("a,,t\n1,2,3\n", ": each column must have a name; column 2 has none."),
+    ("a,,t\n1,2,3\n", ": each column must have a name; column 2 has none. Name it."),
+    ("a,t\n1,2\n\n3,4\n", f": row 2, column a {NUMBER} '', a missing value. Correct the table."),
+    ("a,t\n1,2\n3,4\n\n", f": row 3, column a {NUMBER} '', a missing value. Correct the table."),
     ("a;t\n1;2\n", " must have commas between its values; line 1 has semicolons. Save it with commas."),
     ("a\tt\n1\t2\n", " must have commas between its values; line 1 has tabs. Save it with commas."),
     ("a,t\n1,2\n1,2,3\n", ": row 2 must have 2 values, as line 1 has; it has 3."),
@@ -203,6 +206,17 @@ def test_categories_and_flags_of_a_parquet_are_text(own):
         call_main("generate_data")
         table = pd.read_parquet("data/raw/classification.parquet")
         assert sorted(table["t"].unique()) in (["u", "v"], ["false", "true"])
+
+
+@pytest.mark.parametrize(
+    "column",
+    [pa.array(["1.5", "2", "3"], pa.string_view()), pa.array([1.5, 2, 3]).dictionary_encode()],
+)
+def test_columns_of_any_of_arrows_kinds_are_read(own, column):
+    own("regression", "own.parquet")
+    pq.write_table(pa.table({"a": column, "t": [1, 2, 3]}), "data/external/own.parquet")
+    call_main("generate_data")
+    assert sorted(pd.read_parquet("data/raw/regression.parquet")["a"]) == [1.5, 2, 3]
 
 
 def test_split_holds_out_the_fraction_of_each_class(own):
