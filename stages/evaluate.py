@@ -28,7 +28,7 @@ with quick_imports():
 
     from stages import figures
     from stages.files import damaged, require
-    from stages.limits import bayes_accuracy, least_squares
+    from stages.limits import bayes_accuracy, bayes_cross_entropy, least_squares
     from stages.metrics import DIGITS, write_csv, write_json
     from stages.models import build_network, coefficient_names, linear, load_model
     from stages.rounding import round_significant
@@ -62,8 +62,8 @@ def regression_metrics(
     """Return the weights and the errors of the line, beside what is the best possible.
 
     The least-squares weight is that of the training part; no model can expect a test MSE below the
-    variance of the noise, which is known of simulated data. For an own table the errors of least
-    squares and of the mean of y_train stand beside.
+    variance of the noise, which is known of simulated data, and noise_r2 is the R^2 of that MSE.
+    For an own table the errors of least squares and of the mean of y_train stand beside.
     """
     weight, bias = model["weight"], model.get("bias")
     x, y = data["x_train"], data["y_train"]
@@ -80,7 +80,9 @@ def regression_metrics(
     if bias is not None:
         metrics |= {"bias": bias.item(), "least_squares_bias": best_bias.item()}
     if law.source == SIMULATE:
-        metrics["noise_variance"] = law.noise_std**2
+        noise, variance = law.noise_std**2, data["y_test"].var(correction=0).item()
+        metrics["noise_variance"] = noise
+        metrics["noise_r2"] = 1 - noise / variance if variance else None
     else:
         metrics |= {"least_squares": {}, "mean": {}}
     for split in ("train", "test"):
@@ -99,11 +101,12 @@ def predict(network: nn.Sequential, X: Tensor) -> Tensor:
 
 
 def classifier_metrics(data: State, network: nn.Sequential, law: ClassificationTheory) -> dict:
-    """Return accuracy and cross entropy, beside the accuracy of the best possible classifier.
+    """Return accuracy and cross entropy, beside those of the best possible classifier.
 
     The cross entropy is -mean(log p(y)) of the predicted probabilities, whatever the network was
     trained on; from the logits, where it cannot overflow. For an own table the accuracy of always
-    naming the class that is most frequent in training stands beside.
+    naming the class that is most frequent in training, and the cross entropy of always giving each
+    class its frequency there, stand beside.
     """
     metrics = {}
     for split in ("train", "test"):
@@ -115,10 +118,19 @@ def classifier_metrics(data: State, network: nn.Sequential, law: ClassificationT
     accuracy = metrics["test"]["accuracy"]
     if law.source == SIMULATE:
         bayes = bayes_accuracy(law.centers, law.std)
-        return metrics | {"bayes_accuracy": bayes, "gap_to_bayes": bayes - accuracy}
-    majority = data["y_train"].bincount().argmax()
-    share = (data["y_test"] == majority).double().mean().item()
-    return metrics | {"majority_accuracy": share, "gain_over_majority": accuracy - share}
+        return metrics | {
+            "bayes_accuracy": bayes,
+            "gap_to_bayes": bayes - accuracy,
+            "bayes_cross_entropy": bayes_cross_entropy(law.centers, law.std),
+        }
+    counts = data["y_train"].bincount()
+    share = (data["y_test"] == counts.argmax()).double().mean().item()
+    frequencies = counts.double() / counts.sum()
+    return metrics | {
+        "majority_accuracy": share,
+        "gain_over_majority": accuracy - share,
+        "prior_cross_entropy": -frequencies.log()[data["y_test"]].mean().item(),
+    }
 
 
 def load_networks(path: str, kind: str) -> dict[str, nn.Sequential]:

@@ -20,6 +20,8 @@ with quick_imports():
     from html import escape
     from pathlib import Path
 
+    from PIL import Image
+
     from stages.files import damaged, replacing, require
 
 REPORT = "metrics/report.html"
@@ -51,6 +53,8 @@ FIGURES = {
     ),
 }
 
+WIDE = 700  # pixels, above which a figure takes the place of two
+
 STYLE = """
 :root { color-scheme: light dark;
   --ink: #1a1a1a; --paper: #fff; --soft: #667; --line: #ddd; --mark: #0072b2 }
@@ -73,6 +77,7 @@ td { font-variant-numeric: tabular-nums }
 @media (max-width: 30rem) { table { font-size: .85rem } }
 .grid { display: grid; gap: 1rem;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)) }
+.wide { grid-column: 1 / -1 }
 figure { margin: 0; break-inside: avoid }
 figure img { display: block; width: 100%; height: auto; background: #fff; border-radius: .4rem }
 figure svg { display: block; width: 100%; height: auto }
@@ -81,7 +86,10 @@ polyline { fill: none; stroke: var(--mark); stroke-width: 2 }
 svg path { fill: none; stroke: var(--line) }
 svg text { fill: var(--soft); font: 12px system-ui, sans-serif }
 @media print { :root { --ink: #000; --paper: #fff; --soft: #444; --line: #bbb; --mark: #0072b2 }
-  body { max-width: none; padding: 0 } }
+  body { max-width: none; padding: 0; font-size: .8rem }
+  h2, h3, caption { break-after: avoid }
+  tr { break-inside: avoid }
+  .grid { grid-template-columns: 1fr 1fr } }
 """.strip()
 
 
@@ -126,26 +134,29 @@ def regression_rows(metrics: dict, training: dict) -> Iterator[tuple]:
     best = line.get("least_squares_weights", {})
     for name, value in line.get("weights", {}).items():
         yield f"weight of {name}", value, "least squares", best[name]
+    test = line["test"]
     if "noise_variance" in line:
-        yield "test MSE", line["test"]["mse"], "noise variance", line["noise_variance"]
-    else:
-        yield "test MSE", line["test"]["mse"], "least squares", line["least_squares"]["test"]["mse"]
-        yield "test MSE", line["test"]["mse"], "mean of y", line["mean"]["test"]["mse"]
-    yield "test R²", line["test"]["r2"], "best possible", 1.0
+        yield "test MSE", test["mse"], "noise variance", line["noise_variance"]
+        yield "test R²", test["r2"], "noise variance", line["noise_r2"]
+        return
+    least_squares = line["least_squares"]["test"]
+    yield "test MSE", test["mse"], "least squares", least_squares["mse"]
+    yield "test MSE", test["mse"], "mean of y", line["mean"]["test"]["mse"]
+    yield "test R²", test["r2"], "least squares", least_squares["r2"]
 
 
 def classifier_rows(metrics: dict, training: dict) -> Iterator[tuple]:
     """Yield (what, value, limit or baseline, its value) of the classifier."""
     classifier = metrics["classifier"]
     yield "training loss", training["loss"], "floor", training["loss_floor"]
-    limit = ("Bayes", "bayes_accuracy")
-    if limit[1] not in classifier:
-        limit = ("majority class", "majority_accuracy")
+    accuracy, cross_entropy = ("Bayes", "bayes_accuracy"), ("Bayes", "bayes_cross_entropy")
+    if "bayes_accuracy" not in classifier:
+        accuracy = ("majority class", "majority_accuracy")
+        cross_entropy = ("class frequencies", "prior_cross_entropy")
     for split in ("train", "test"):
-        accuracy = classifier[split]["accuracy"]
-        yield f"{split} accuracy", accuracy, limit[0], classifier[limit[1]]
-    for split in ("train", "test"):
-        yield f"{split} cross entropy", classifier[split]["cross_entropy"], "best possible", 0.0
+        for key, (limit, name) in (("accuracy", accuracy), ("cross_entropy", cross_entropy)):
+            what = f"{split} {key.replace('_', ' ')}"
+            yield what, classifier[split][key], limit, classifier[name]
 
 
 def curve(rows: Sequence[dict[str, str]], column: str, title: str) -> str:
@@ -174,8 +185,15 @@ def image(name: str, alt: str) -> str:
     path = Path("metrics/figures", name)
     require(str(path), maker="evaluate")
     kind, content = path.suffix[1:], b64encode(path.read_bytes()).decode()
+    try:
+        with Image.open(path) as opened:
+            width, height = opened.size
+    except OSError:
+        raise damaged(str(path), maker="evaluate") from None
+    wide = ' class="wide"' if width > WIDE else ""
     return (
-        f'<figure><img alt="{escape(alt)}" src="data:image/{kind};base64,{content}">'
+        f'<figure{wide}><img alt="{escape(alt)}" width="{width}" height="{height}" '
+        f'src="data:image/{kind};base64,{content}">'
         f"<figcaption>{escape(alt)}</figcaption></figure>"
     )
 

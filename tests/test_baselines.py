@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression
 
-from conftest import call_main
 from stages.errors import UserError
 from tools import baselines
 
@@ -29,7 +28,6 @@ def test_both_models_are_shown_beside_scikit_learns(finished, capsys):
     assert f"  {metrics['classifier']['test']['accuracy']:.6g}  LogisticRegression" in clusters
 
 
-def test_missing_data_names_its_stage(small):
+def test_missing_results_name_their_stage(small):
     with pytest.raises(UserError, match="metrics/evaluate.json is missing; `dvc repro evaluate`"):
         baselines.main([])
-    call_main("generate_data")

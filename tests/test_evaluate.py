@@ -9,10 +9,12 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from conftest import PROJECT, STAGES, call_main
+from conftest import PROJECT, STAGES, call_main, run
 from stages import figures
 from stages.errors import UserError
 from stages.evaluate import METRICS, classifier_metrics, load_networks, regression_metrics
+from stages.limits import bayes_cross_entropy
+from stages.models import build_network
 from stages.parameters import ClassificationTheory, RegressionTheory
 
 FIGURES = [
@@ -45,6 +47,7 @@ def test_regression_metrics_by_hand():
     assert metrics["least_squares_weight"] == pytest.approx(37 / 14)
     assert metrics["gap_to_least_squares"] == pytest.approx(37 / 14 - 2)
     assert metrics["noise_variance"] == 0.25
+    assert metrics["noise_r2"] == pytest.approx(1 - 0.25 / (2 / 3))
     assert metrics["train"]["mse"] == pytest.approx(3.0)
     assert metrics["train"]["r2"] == pytest.approx(1 - 9 / (9 + 1 + 16))
     assert metrics["test"]["mse"] == pytest.approx((1 + 4 + 25) / 3)
@@ -55,6 +58,8 @@ def test_r2_of_constant_targets_is_left_open():
     law = RegressionTheory(source="simulate", weight=0.0, noise_std=0.0)
     metrics = regression_metrics(line([1.0, 1, 1], [1.0, 2, 3]), slope(0.0), ["x"], law)
     assert metrics["train"]["r2"] is None
+    metrics = regression_metrics(line([1.0, 2, 3], [1.0, 1, 1]), slope(0.0), ["x"], law)
+    assert metrics["noise_r2"] is None
 
 
 def test_classifier_metrics_by_hand():
@@ -76,6 +81,18 @@ def test_classifier_metrics_by_hand():
     assert metrics["train"]["cross_entropy"] == pytest.approx(sum(losses[:2]) / 2, rel=1e-9)
     assert metrics["bayes_accuracy"] == pytest.approx(0.8413447, abs=1e-7)
     assert metrics["gap_to_bayes"] == pytest.approx(metrics["bayes_accuracy"] - 2 / 3)
+    assert metrics["bayes_cross_entropy"] == bayes_cross_entropy(law.centers, law.std)
+
+
+def test_own_classes_stand_beside_the_most_frequent_one_and_the_frequencies():
+    network = build_network(1, 2, 3).double().eval()
+    X = torch.zeros(5, 1).double()
+    data = {"X_train": X, "y_train": torch.tensor([0, 1, 1, 1, 2])}
+    data |= {"X_test": X[:3], "y_test": torch.tensor([1, 1, 2])}
+    law = ClassificationTheory(source="own.csv", centers=((0.0, 0.0), (1.0, 0.0)), std=0.5)
+    metrics = classifier_metrics(data, network, law)
+    assert metrics["majority_accuracy"] == pytest.approx(2 / 3)
+    assert metrics["prior_cross_entropy"] == pytest.approx(-math.log(0.6 * 0.6 * 0.2) / 3)
 
 
 def test_committed_results_are_near_their_limits():
@@ -117,8 +134,9 @@ def test_film_of_a_long_training_stays_short(finished):
 
 
 def test_tracked_results_stay_small():
-    files = [path for path in (PROJECT / "metrics").rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) < 500_000
+    tracked = run("git", "ls-files", "-co", "--exclude-standard", "metrics", cwd=PROJECT).stdout
+    sizes = [(PROJECT / path).stat().st_size for path in tracked.splitlines()]
+    assert 100_000 < sum(sizes) < 500_000
 
 
 def test_three_classes_are_evaluated_and_drawn(small):

@@ -2,12 +2,15 @@ import math
 
 import numpy as np
 import pytest
+import scipy.integrate
+import scipy.stats
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.limits import (
     bayes_accuracy,
+    bayes_cross_entropy,
     largest_stable_lr,
     least_squares,
     softmax_loss_floor,
@@ -89,6 +92,40 @@ def test_bayes_accuracy_has_the_stated_accuracy(seed):
 
 def test_bayes_accuracy_of_classes_far_apart_is_one():
     assert bayes_accuracy([(0, 0), (1e6, 0), (0, 1e6)], 1.0) == pytest.approx(1, abs=1e-12)
+
+
+@pytest.mark.parametrize("ratio", [0.001, 0.1, 1, 3.394, 10, 1000])
+@pytest.mark.parametrize("angle", [0.0, 0.3, 0.785])
+def test_bayes_cross_entropy_of_two_classes_is_the_integral(ratio, angle):
+    """Along the line between the centers the logarithm of 1 / p is log(1 + exp(r t - r^2 / 2))."""
+    d, std = ratio * 0.25, 0.25
+    centers = [(1.0, 2.0), (1 + d * math.cos(angle), 2 + d * math.sin(angle))]
+    exact, _ = scipy.integrate.quad(
+        lambda t: scipy.stats.norm.pdf(t) * np.logaddexp(0, ratio * t - ratio**2 / 2), -12, 12
+    )
+    assert bayes_cross_entropy(centers, std) == pytest.approx(exact, abs=1e-9)
+
+
+def test_bayes_cross_entropy_agrees_with_a_million_simulated_points():
+    n, std, centers, generator = 1_000_000, 0.25, np.array(FOUR), np.random.default_rng(1)
+    labels = generator.integers(len(centers), size=n)
+    points = centers[labels] + std * generator.standard_normal((n, 2))
+    logits = -((points[:, None] - centers) ** 2).sum(axis=2) / (2 * std**2)
+    losses = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(n), labels]
+    error = losses.std() / math.sqrt(n)
+    assert bayes_cross_entropy(FOUR, std) == pytest.approx(losses.mean(), abs=4 * error)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_bayes_cross_entropy_has_the_stated_accuracy(seed):
+    generator = np.random.default_rng(seed)
+    centers, std = generator.random((3 + seed, 2)), 0.05 + 0.3 * generator.random()
+    finer = bayes_cross_entropy(centers, std, end=10, n_steps=801)
+    assert bayes_cross_entropy(centers, std) == pytest.approx(finer, abs=1e-12)
+
+
+def test_bayes_cross_entropy_of_classes_far_apart_is_zero():
+    assert bayes_cross_entropy([(0, 0), (1e30, 0), (0, 1e30)], 1e-30) == 0
 
 
 @pytest.mark.parametrize("n_classes", [2, 3, 10])

@@ -1,10 +1,12 @@
 import csv
+import itertools
+import json
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import run
+from conftest import PROJECT, call_main, run
 from stages.errors import UserError
 from tools import optimizers
 from tools.compare import Result
@@ -55,3 +57,21 @@ def test_grid_is_run_once_and_shown(clone):
     again = run(*command, cwd=clone)
     assert again.stderr.count("optimizers: ") == 0
     assert again.stdout == first.stdout
+
+
+@pytest.mark.parametrize("name", ["RMSprop", "SGD"])
+def test_committed_table_holds_what_the_committed_parameters_give(edit, name):
+    with open(PROJECT / optimizers.TABLE, newline="") as file:
+        table = {(row["optimizer"], row["loss_on"]): row for row in csv.DictReader(file)}
+    assert set(table) == set(itertools.product(optimizers.OPTIMIZERS, optimizers.LOSSES))
+    edit(("name: RMSprop", f"name: {name}"), ("epochs: 51", f"epochs: {optimizers.EPOCHS}"))
+    for stage in ("generate_data", "convert_to_tensors", "train_classifier"):
+        call_main(stage)
+    with open("metrics/train_classifier.csv", newline="") as file:
+        history = list(csv.DictReader(file))
+    bayes = json.loads((PROJECT / "metrics/evaluate.json").read_text())["classifier"]
+    accuracy = np.array([float(row["accuracy"]) for row in history])
+    epochs = optimizers.arrival(accuracy, optimizers.SHARE * bayes["bayes_accuracy"])
+    row = table[name, "probabilities"]
+    assert row["final loss"] == history[-1]["loss"]
+    assert row["epochs to arrive"] == ("" if epochs is None else str(epochs))

@@ -204,7 +204,7 @@ IMPORTS = {
     "convert_to_tensors": {"numpy", "pandas", "pyarrow", "pydantic", "safetensors", "torch"},
     "train_regression": {"numpy", "pydantic", "safetensors", "torch"},
     "train_classifier": {"numpy", "pydantic", "safetensors", "torch"},
-    "report": {"pydantic"},
+    "report": {"PIL", "pydantic"},
     "evaluate": {"matplotlib", "numpy", "PIL", "pydantic", "safetensors", "torch"},
 }
 

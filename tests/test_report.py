@@ -79,7 +79,14 @@ def test_page_shows_every_number_beside_its_limit(finished):
     rows = [
         ("weight", line["weight"], "least squares", line["least_squares_weight"]),
         ("test MSE", line["test"]["mse"], "noise variance", line["noise_variance"]),
+        ("test R²", line["test"]["r2"], "noise variance", line["noise_r2"]),
         ("test accuracy", clusters["test"]["accuracy"], "Bayes", clusters["bayes_accuracy"]),
+        (
+            "test cross entropy",
+            clusters["test"]["cross_entropy"],
+            "Bayes",
+            clusters["bayes_cross_entropy"],
+        ),
     ]
     for first, value, limit, bound in rows:
         cells = "".join(f"<td>{cell}</td>" for cell in (f"{value:.6g}", limit, f"{bound:.6g}"))
@@ -121,8 +128,24 @@ def test_names_cannot_change_the_page():
     assert shown("a & b") == "a &amp; b"
 
 
-@pytest.mark.parametrize("name", ["evaluate.json", "train_regression.json", "train_classifier.csv"])
+def test_figure_of_many_parts_takes_the_whole_width(page):
+    widths = "[...document.images].map(each => [each.alt, each.getBoundingClientRect().width])"
+    widths = dict(page.evaluate(widths))
+    wide = widths.pop("Predicted classes at several epochs of the training")
+    assert wide > 900
+    assert max(widths.values()) < 600
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "evaluate.json",
+        "train_regression.json",
+        "train_classifier.csv",
+        "figures/regression_data.png",
+    ],
+)
 def test_damaged_result_is_refused(finished, name):
-    Path("metrics", name).write_text("{" if name.endswith("json") else "epoch\n0\n")
+    Path("metrics", name).write_text("epoch\n0\n" if name.endswith("csv") else "{")
     with pytest.raises(UserError, match=f"metrics/{name} is damaged; `dvc repro"):
         call_main("report")

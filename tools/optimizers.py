@@ -126,7 +126,8 @@ def draw(results: Sequence[Result], histories: Sequence[np.ndarray], goal: float
             )
         for axes, loss_on in zip(panels, LOSSES, strict=True):
             axes.axhline(goal, color="#555555", linestyle=":", label=f"goal: {goal:.4g}")
-            axes.set(title=f"Loss on {loss_on}", xlabel="epoch + 1", xscale="log")
+            title = f"Loss on {loss_on}, lr {results[0].parameters[f'{SECTION}.lr']:g}"
+            axes.set(title=title, xlabel="epoch + 1", xscale="log")
         panels[0].set_ylabel("accuracy on the training points")
         figures.add_legend(figure, panels)
         figures.save(figure, FIGURE)
