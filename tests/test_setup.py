@@ -1,5 +1,6 @@
 """What a new user meets before the pipeline: the packages, make, and the README."""
 
+import csv
 import json
 import os
 import re
@@ -166,8 +167,17 @@ def test_readme_shows_the_committed_numbers():
         classifier["test"]["accuracy"],
         classifier["train"]["accuracy"],
         classifier["test"]["cross_entropy"],
+        classifier["bayes_cross_entropy"],
+        regression["noise_r2"],
     ):
         assert str(number) in table
+
+
+def test_readme_shows_the_committed_table_of_optimizers():
+    with open(PROJECT / "metrics/optimizers.csv", newline="") as file:
+        for row in csv.reader(file):
+            cells = [cell.removesuffix(".0") or "-" for cell in row]
+            assert f"| {' | '.join(cells)} |\n" in README
 
 
 def test_readme_links_lead_somewhere():
