@@ -257,7 +257,7 @@ class View:
 
 def plot_classes(axes: Axes, view: View, classes: np.ndarray, label: str) -> None:
     """Plot the points of a view, each with the color and marker of its class, (n,)."""
-    for number in np.unique(classes):
+    for number in range(len(view.classes)):  # one without points, too, for the legend
         axes.plot(
             *view.points[classes == number].T,
             MARKERS[(number + number // len(COLORS)) % len(MARKERS)],

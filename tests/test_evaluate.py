@@ -270,11 +270,12 @@ def test_fit_shows_the_points_both_lines_and_their_weights(drawn):
 def test_classes_are_shown_each_with_a_marker_and_a_name(drawn):
     X, classes = np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]), np.array([0, 2, 0])
     figures.draw_classes("classes", view(X, 3), classes, "class", "A title")
-    first, second = drawn["classes"].axes[0].get_lines()
+    first, absent, second = drawn["classes"].axes[0].get_lines()
     assert first.get_xydata().tolist() == [[0, 1], [4, 5]]
+    assert absent.get_xydata().tolist() == []
     assert second.get_xydata().tolist() == [[2, 3]]
-    assert first.get_marker() != second.get_marker()
-    assert legend(drawn["classes"]) == ["class 0", "class 2"]
+    assert len({line.get_marker() for line in (first, absent, second)}) == 3
+    assert legend(drawn["classes"]) == ["class 0", "class 1", "class 2"]
 
 
 def test_epochs_are_shown_in_their_order(drawn):
@@ -350,8 +351,5 @@ def test_figures_show_what_was_trained(finished, drawn):
     shown = {line.get_label(): len(line.get_xdata()) for line in after.get_lines()}
     network = load_networks("data/models/classifier.safetensors", "classifier")[""]
     X = load_file("data/tensors/classification.safetensors")["X_train"]
-    classes, counts = network(X.double()).argmax(dim=1).unique(return_counts=True)
-    assert shown == {
-        f"predicted class {number}": count
-        for number, count in zip(classes.tolist(), counts.tolist(), strict=True)
-    }
+    counts = network(X.double()).argmax(dim=1).bincount(minlength=2).tolist()
+    assert shown == {f"predicted class {number}": counts[number] for number in range(2)}

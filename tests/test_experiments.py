@@ -47,7 +47,7 @@ def test_grid_goes_through_the_queue_and_an_experiment_moves_between_clones(comm
     ok(committed, "git", "commit", "-qam", "Where the data is shared")
     ok(committed, "dvc", "exp", "run", "--queue", "-S", GRID)
     ok(committed, "dvc", "queue", "start", "-j", "2")
-    for _ in range(240):
+    for _ in range(600):
         if len(names(committed)) == 2 and "Running" not in ok(committed, "dvc", "queue", "status"):
             break
         time.sleep(0.5)

@@ -39,7 +39,7 @@ IMPORTS = {
     "train_classifier": TRAINING,
     "evaluate": "matplotlib.backends.backend_agg, numpy, PIL.Image, pydantic.main, "
     "safetensors.torch, torch, yaml",
-    "report": "pydantic.main, yaml",
+    "report": "PIL.Image, pydantic.main, yaml",
 }
 
 
