@@ -22,6 +22,8 @@ if __name__ == "__main__":  # a wrong value is answered before the slow imports
     read_parameters(Evaluate)
 
 with quick_imports():
+    import csv
+
     import numpy as np
     import torch
     from torch import Tensor, nn
@@ -105,8 +107,8 @@ def classifier_metrics(data: State, network: nn.Sequential, law: ClassificationT
 
     The cross entropy is -mean(log p(y)) of the predicted probabilities, whatever the network was
     trained on; from the logits, where it cannot overflow. For an own table the accuracy of always
-    naming the class that is most frequent in training, and the cross entropy of always giving each
-    class its frequency there, stand beside.
+    naming the class that is most frequent in training (majority), and the cross entropy of always
+    giving each class its frequency there (prior), stand beside.
     """
     metrics = {}
     for split in ("train", "test"):
@@ -124,13 +126,14 @@ def classifier_metrics(data: State, network: nn.Sequential, law: ClassificationT
             "bayes_cross_entropy": bayes_cross_entropy(law.centers, law.std),
         }
     counts = data["y_train"].bincount()
-    share = (data["y_test"] == counts.argmax()).double().mean().item()
-    frequencies = counts.double() / counts.sum()
-    return metrics | {
-        "majority_accuracy": share,
-        "gain_over_majority": accuracy - share,
-        "prior_cross_entropy": -frequencies.log()[data["y_test"]].mean().item(),
-    }
+    losses = -(counts.double() / counts.sum()).log()
+    majority, prior = {}, {}
+    for split in ("train", "test"):
+        y = data[f"y_{split}"]
+        majority[split] = {"accuracy": (y == counts.argmax()).double().mean().item()}
+        prior[split] = {"cross_entropy": losses[y].mean().item()}
+    gain = accuracy - majority["test"]["accuracy"]
+    return metrics | {"majority": majority, "prior": prior, "gain_over_majority": gain}
 
 
 def load_networks(path: str, kind: str) -> dict[str, nn.Sequential]:
@@ -152,8 +155,8 @@ def read_history(path: str, columns: Sequence[str], maker: str) -> np.ndarray:
     """Return a training history, float64 (epochs + 1, number of `columns`)."""
     require(path, maker)
     try:
-        with open(path, encoding="utf-8") as file:
-            header, *rows = [line.rstrip("\n").split(",") for line in file]
+        with open(path, encoding="utf-8", newline="") as file:
+            header, *rows = csv.reader(file)
         if header != list(columns) or not rows:
             raise ValueError
         return np.array(rows, dtype=np.float64)
@@ -168,11 +171,12 @@ def draw_regression(data: State, model: State, facts: dict, law: RegressionTheor
     values show the fit.
     """
     weight, bias = model["weight"], model.get("bias")
-    names = coefficient_names(weight, bias)
+    names = coefficient_names(facts["features"], bias is not None)
     history = read_history(REGRESSION_HISTORY, ("epoch", "loss", *names), maker="train_regression")
     frames = history[figures.chosen_frames(len(history))]
+    what = "length of the weights" if weight.dim() else "weight"
     titles = [
-        f"Epoch {epoch:.0f}: weight {shown:.4f}, loss {loss:.2f}"
+        f"Epoch {epoch:.0f}: {what} {shown:.4f}, loss {loss:.6g}"
         for epoch, loss, shown in frames[:, :3]
     ]
     # Of each row, the weights and the bias; the row before training and the one after it first.
@@ -311,7 +315,7 @@ def summary(regression: dict, classifier: dict) -> str:
     clusters = f"test accuracy {classifier['test']['accuracy']:.6g}"
     if "bayes_accuracy" in classifier:
         return f"{line}, {clusters} (Bayes: {classifier['bayes_accuracy']:.6g})"
-    return f"{line}, {clusters} (majority class: {classifier['majority_accuracy']:.6g})"
+    return f"{line}, {clusters} (majority class: {classifier['majority']['test']['accuracy']:.6g})"
 
 
 @torch.no_grad()

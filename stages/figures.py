@@ -321,8 +321,8 @@ def draw_confusion(path: str, counts: np.ndarray, names: Sequence[object]) -> No
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     ticks = np.arange(len(names))
     with style():
-        figure = Figure(figsize=SQUARE)
-        figure.subplots_adjust(left=0.2, bottom=0.16)
+        figure = Figure(figsize=(5.6, 5.3))
+        figure.subplots_adjust(left=0.2, bottom=0.13)
         axes = figure.subplots()
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         axes.set(xlabel="predicted class", ylabel="actual class")

@@ -1,6 +1,7 @@
 """The line, the classifier's network, its first weights, and models as published files."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -23,13 +24,13 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return y_hat if bias is None else y_hat + bias
 
 
-def coefficient_names(weight: Tensor, bias: Tensor | None) -> tuple[str, ...]:
+def coefficient_names(features: Sequence[str], bias: bool) -> tuple[str, ...]:
     """Return what the history calls weight and bias; of several weights, `weight` is their length.
 
-    That is the Euclidean length of the vector, whose parts follow as weight_1, weight_2, ...
+    That is the Euclidean length of the vector, whose parts follow as weight_<feature>.
     """
-    several = [f"weight_{number}" for number in range(1, weight.numel() + 1)] * weight.dim()
-    return ("weight", *several, *([] if bias is None else ["bias"]))
+    several = [f"weight_{name}" for name in features] if len(features) > 1 else []
+    return ("weight", *several, *(["bias"] if bias else []))
 
 
 def coefficients(weight: Tensor, bias: Tensor | None) -> list[float]:

@@ -25,7 +25,12 @@ with quick_imports():
     from stages.files import damaged, replacing, require
 
 REPORT = "metrics/report.html"
-TABLES = ("data/raw/regression.parquet", "data/raw/classification.parquet")
+# Tables, and the tensors made of them
+TABLES = {
+    "data/raw/regression.parquet": "data/tensors/regression.safetensors",
+    "data/raw/classification.parquet": "data/tensors/classification.safetensors",
+}
+SUMMARY = "metrics/tensors.json"
 METRICS = {
     "metrics/train_regression.json": "train_regression",
     "metrics/train_classifier.json": "train_classifier",
@@ -75,7 +80,7 @@ th, td span { overflow-wrap: anywhere }
 thead th { color: var(--soft) }
 td { font-variant-numeric: tabular-nums }
 @media (max-width: 30rem) { table { font-size: .85rem } }
-.grid { display: grid; gap: 1rem;
+.grid { display: grid; gap: 1rem; grid-auto-flow: dense;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)) }
 .wide { grid-column: 1 / -1 }
 figure { margin: 0; break-inside: avoid }
@@ -149,14 +154,17 @@ def classifier_rows(metrics: dict, training: dict) -> Iterator[tuple]:
     """Yield (what, value, limit or baseline, its value) of the classifier."""
     classifier = metrics["classifier"]
     yield "training loss", training["loss"], "floor", training["loss_floor"]
-    accuracy, cross_entropy = ("Bayes", "bayes_accuracy"), ("Bayes", "bayes_cross_entropy")
-    if "bayes_accuracy" not in classifier:
-        accuracy = ("majority class", "majority_accuracy")
-        cross_entropy = ("class frequencies", "prior_cross_entropy")
     for split in ("train", "test"):
-        for key, (limit, name) in (("accuracy", accuracy), ("cross_entropy", cross_entropy)):
-            what = f"{split} {key.replace('_', ' ')}"
-            yield what, classifier[split][key], limit, classifier[name]
+        accuracy, cross_entropy = classifier[split]["accuracy"], classifier[split]["cross_entropy"]
+        if "bayes_accuracy" in classifier:
+            yield f"{split} accuracy", accuracy, "Bayes", classifier["bayes_accuracy"]
+            best = classifier["bayes_cross_entropy"]
+            yield f"{split} cross entropy", cross_entropy, "Bayes", best
+            continue
+        most = classifier["majority"][split]["accuracy"]
+        yield f"{split} accuracy", accuracy, "majority class", most
+        frequencies = classifier["prior"][split]["cross_entropy"]
+        yield f"{split} cross entropy", cross_entropy, "class frequencies", frequencies
 
 
 def curve(rows: Sequence[dict[str, str]], column: str, title: str) -> str:
@@ -165,16 +173,16 @@ def curve(rows: Sequence[dict[str, str]], column: str, title: str) -> str:
     low, high = min(values), max(values)
     span = (high - low) or 1.0
     points = " ".join(
-        f"{60 + 410 * epoch / (epochs[-1] or 1):.1f},{205 - 190 * (value - low) / span:.1f}"
+        f"{80 + 390 * epoch / (epochs[-1] or 1):.1f},{205 - 190 * (value - low) / span:.1f}"
         for epoch, value in zip(epochs, values, strict=True)
     )
     told = f"{column} {values[0]:.6g} at epoch 0, {values[-1]:.6g} at epoch {epochs[-1]:.0f}"
     return (
         f'<figure><svg viewBox="0 0 480 240" role="img" aria-label="{escape(f"{title}: {told}")}">'
-        f'<path d="M60 10V205H475"/><polyline points="{points}"/>'
-        f'<text x="54" y="20" text-anchor="end">{high:.4g}</text>'
-        f'<text x="54" y="205" text-anchor="end">{low:.4g}</text>'
-        f'<text x="60" y="225">0</text>'
+        f'<path d="M80 10V205H475"/><polyline points="{points}"/>'
+        f'<text x="74" y="20" text-anchor="end">{high:.4g}</text>'
+        f'<text x="74" y="205" text-anchor="end">{low:.4g}</text>'
+        f'<text x="80" y="225">0</text>'
         f'<text x="470" y="225" text-anchor="end">epoch {epochs[-1]:.0f}</text></svg>'
         f"<figcaption>{escape(title)}: {escape(told)}</figcaption></figure>"
     )
@@ -214,17 +222,23 @@ def read_curves(stage: str) -> str:
     try:
         with open(path, encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
-        return "\n".join(curve(rows, column, title) for column, title in CURVES[stage])
-    except (ValueError, KeyError, TypeError):
+        titles = dict(CURVES[stage])
+        if any(column.startswith("weight_") for column in rows[0]):
+            titles["weight"] = "Length of the weights, of which there are several, against epoch"
+        return "\n".join(curve(rows, column, title) for column, title in titles.items())
+    except (ValueError, LookupError, TypeError):
         raise damaged(path, maker=stage) from None
 
 
-def data_rows() -> Iterator[tuple[str, int, str]]:
-    """Yield path, size in bytes and md5, as dvc.lock has them, of the tables."""
-    for path in TABLES:
+def data_rows() -> Iterator[tuple[str, int, int, int, str]]:
+    """Yield path, rows to train on and held out, bytes and md5, as in dvc.lock, of the tables."""
+    tensors = read_json(SUMMARY, maker="convert_to_tensors")
+    for path, name in TABLES.items():
         require(path, maker="generate_data")
         content = Path(path).read_bytes()
-        yield path, len(content), hashlib.md5(content, usedforsecurity=False).hexdigest()
+        rows = {each["tensor"]: each["shape"][0] for each in tensors[name]}
+        md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        yield path, rows["y_train"], rows["y_test"], len(content), md5
 
 
 def page(parameters: dict) -> str:
@@ -249,7 +263,7 @@ def page(parameters: dict) -> str:
     body += [
         "<section><h2>Parameters and data</h2>",
         table("Parameters", ("key", "value"), list(leaves(parameters))),
-        table("Data", ("file", "bytes", "md5"), list(data_rows())),
+        table("Data", ("file", "to train on", "held out", "bytes", "md5"), list(data_rows())),
         "</section>",
     ]
     content = "\n".join(body)

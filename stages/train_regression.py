@@ -108,7 +108,9 @@ def main() -> None:
     state = {"weight": weight} if bias is None else {"bias": bias, "weight": weight}
     published = {name: published_tensor(tensor) for name, tensor in state.items()}
     save_model(MODEL, published, kind="regression", **facts)
-    write_csv(HISTORY, ("epoch", "loss", *coefficient_names(weight, bias)), history)
+    write_csv(
+        HISTORY, ("epoch", "loss", *coefficient_names(facts["features"], training.bias)), history
+    )
     write_json(METRICS, {"train_regression": {"loss": final_loss, "least_squares_loss": best_loss}})
     fitted = f"weight {weight.item():.6g}" if weight.dim() == 0 else f"{len(weight)} weights"
     print(

@@ -91,8 +91,12 @@ def test_own_classes_stand_beside_the_most_frequent_one_and_the_frequencies():
     data |= {"X_test": X[:3], "y_test": torch.tensor([1, 1, 2])}
     law = ClassificationTheory(source="own.csv", centers=((0.0, 0.0), (1.0, 0.0)), std=0.5)
     metrics = classifier_metrics(data, network, law)
-    assert metrics["majority_accuracy"] == pytest.approx(2 / 3)
-    assert metrics["prior_cross_entropy"] == pytest.approx(-math.log(0.6 * 0.6 * 0.2) / 3)
+    assert metrics["majority"] == {
+        "train": {"accuracy": pytest.approx(0.6)},
+        "test": {"accuracy": pytest.approx(2 / 3)},
+    }
+    test_loss = metrics["prior"]["test"]["cross_entropy"]
+    assert test_loss == pytest.approx(-math.log(0.6 * 0.6 * 0.2) / 3)
 
 
 def test_committed_results_are_near_their_limits():

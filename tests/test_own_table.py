@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from sklearn.datasets import load_diabetes, load_wine
+from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LinearRegression
+from sklearn.metrics import log_loss
 
 from conftest import PROJECT, STAGES, call_main, run
 from stages import figures
@@ -36,13 +38,13 @@ def use(*changes):
     Path("params.yaml").write_text(text)
 
 
-def run_on(line, classes, *changes):
-    """Run all stages on two tables."""
+def run_on(line, classes, *changes, stages=STAGES):
+    """Run stages, by default all, on two tables."""
     Path("data/external").mkdir(parents=True)
     line.to_csv("data/external/line.csv", index=False)
     classes.to_csv("data/external/classes.csv", index=False)
     use(*changes)
-    for stage in STAGES[:5]:
+    for stage in stages:
         call_main(stage)
     return json.loads(Path("metrics/evaluate.json").read_text())
 
@@ -99,7 +101,11 @@ def test_baselines_take_the_place_of_theory(real):
     train, test = (table.loc[table["split"] == split, "t"] for split in ("train", "test"))
     majority = (test == train.mode()[0]).mean()
     classifier = real["classifier"]
-    assert classifier["majority_accuracy"] == pytest.approx(majority, abs=1e-6)
+    assert classifier["majority"]["test"]["accuracy"] == pytest.approx(majority, abs=1e-6)
+    prior = DummyClassifier(strategy="prior").fit(np.zeros((len(train), 1)), train)
+    for split, labels in (("train", train), ("test", test)):
+        loss = log_loss(labels, prior.predict_proba(np.zeros((len(labels), 1))))
+        assert classifier["prior"][split]["cross_entropy"] == pytest.approx(loss, rel=1e-5)
     assert classifier["gain_over_majority"] == pytest.approx(
         classifier["test"]["accuracy"] - majority, abs=1e-6
     )
@@ -122,6 +128,30 @@ def test_weights_are_published_by_name(real):
     assert real["regression"]["bias"] == pytest.approx(
         real["regression"]["least_squares_bias"], rel=1e-4
     )
+
+
+def test_history_names_the_features(real):
+    head = Path("metrics/train_regression.csv").read_text().partition("\n")[0].split(",")
+    names = [f"weight_{name}" for name in load_diabetes().feature_names]
+    assert head == ["epoch", "loss", "weight", *names, "bias"]
+
+
+def test_report_sets_the_baselines_beside(real):
+    text = Path("metrics/report.html").read_text()
+    line, classes = real["regression"], real["classifier"]
+    rows = [
+        ("test MSE", line["test"]["mse"], "mean of y", line["mean"]["test"]["mse"]),
+        ("test R²", line["test"]["r2"], "least squares", line["least_squares"]["test"]["r2"]),
+    ]
+    for split in ("train", "test"):
+        own, majority, prior = classes[split], classes["majority"][split], classes["prior"][split]
+        cross_entropy = ("class frequencies", prior["cross_entropy"])
+        rows.append((f"{split} accuracy", own["accuracy"], "majority class", majority["accuracy"]))
+        rows.append((f"{split} cross entropy", own["cross_entropy"], *cross_entropy))
+    for first, value, limit, bound in rows:
+        cells = "".join(f"<td>{cell}</td>" for cell in (f"{value:.6g}", limit, f"{bound:.6g}"))
+        assert f'<tr><th scope="row">{first}</th>{cells}</tr>' in text
+    assert "Length of the weights, of which there are several, against epoch" in text
 
 
 def test_confusion_names_the_classes(real):
@@ -192,7 +222,7 @@ def test_standardized_line_is_drawn_in_the_tables_units(small, monkeypatch):
         ("lr: 1.0e-4", "lr: 1.0e-2"),
     )
     x = np.arange(40.0)
-    run_on(pd.DataFrame({"f": x, "t": 3 * x + 7}), frame(1)[1], *changes)
+    run_on(pd.DataFrame({"f": x, "t": 3 * x + 7}), frame(1)[1], *changes, stages=STAGES[:5])
     axes = drawn["metrics/figures/regression_after.png"].axes[0]
     fitted = axes.get_lines()[1]
     np.testing.assert_allclose(fitted.get_ydata(), 3 * fitted.get_xdata() + 7, rtol=1e-3)

@@ -147,7 +147,7 @@ def test_metrics_and_figures_are_in_git_and_all_else_in_dvc():
 PLOTS = {
     "metrics/train_regression.csv": ("simple", "epoch", "loss"),
     "metrics/train_classifier.csv": ("simple", "epoch", "loss"),
-    "metrics/confusion.csv": ("confusion", "actual", "predicted"),
+    "metrics/confusion.csv": ("confusion", "predicted", "actual"),
 }
 
 
