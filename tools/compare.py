@@ -80,6 +80,15 @@ def git(*arguments: str) -> str | None:
     return ended.stdout if ended.returncode == 0 else None
 
 
+def dvc(*arguments: str) -> None:
+    """Run a command of DVC, which says itself what is wrong."""
+    command = (sys.executable, "-m", "dvc", *arguments)
+    if subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode:
+        raise UserError(
+            f"`dvc {' '.join(arguments)}` failed, as DVC says above; mend it, and run again."
+        )
+
+
 def experiments() -> dict[str, str]:
     """Return the commit of each DVC experiment by its name, the oldest first."""
     listed = git(
@@ -177,11 +186,28 @@ def is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def decimals(value: float, digits: int) -> int:
+    """Return how many decimal places `value` has when it is shown with significant `digits`."""
+    return digits - 1 - math.floor(math.log10(abs(value))) if value else 0
+
+
 def spread(values: Sequence[float]) -> str:
-    """Return mean and standard deviation over seeds as the table shows them."""
+    """Return mean and standard deviation over seeds, and their number, as the table shows them.
+
+    The deviation has two digits, and the mean no more decimal places than it.
+    """
     if len(values) < 2:
         return ""
-    return f"{statistics.mean(values):.6g} ± {statistics.stdev(values):.2g} ({len(values)})"
+    mean, deviation = statistics.mean(values), statistics.stdev(values)
+    if deviation:
+        mean = round(mean, decimals(deviation, 2))
+    return f"{mean:.6g} ± {deviation:.2g} ({len(values)})"
+
+
+def difference(old: float, new: float) -> str:
+    """Return new - old, to the last decimal place that the six digits of both have."""
+    places = decimals(max(abs(old), abs(new)), 6)
+    return f"{round(new - old, places):+.6g}"
 
 
 def verdict(a: float, b: float, a_values: dict, b_values: dict) -> str:
@@ -225,7 +251,7 @@ def metric_rows(a: Result, b: Result, others: Sequence[Result]) -> Iterator[tupl
             for found in (a_repeats, b_repeats)
         )
         spreads = (spread(list(values.values())) for values in (a_values, b_values))
-        change = f"{new - old:+.6g}"
+        change = difference(old, new)
         yield key, text(old), text(new), change, *spreads, verdict(old, new, a_values, b_values)
 
 
@@ -300,9 +326,9 @@ def failure(a: Result, b: Result, name: str, sign: str, bound: float) -> str:
         near = difflib.get_close_matches(name, b.metrics, n=1)
         meant = f" Did you mean '{near[0]}'?" if near else ""
         raise UserError(f"--fail-on must name a metric that both sides have; got '{name}'.{meant}")
-    change = new - old
-    crossed = change < bound if sign == "<" else change > bound
-    return f"{name} changed by {change:+.6g}, which is {sign} {bound:g}." if crossed else ""
+    change = difference(old, new)
+    crossed = float(change) < bound if sign == "<" else float(change) > bound
+    return f"{name} changed by {change}, which is {sign} {bound:g}." if crossed else ""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -5,7 +5,7 @@
 Each run is a DVC experiment, named <optimizer>-<loss_on>, in a folder of its own; one that is there
 already, with the same parameters, code and tables, is not run again. All take one learning rate,
 that of params.yaml if not said otherwise, and torch's own values for the rest. Writes
-metrics/optimizers.csv and metrics/optimizers.png, and prints the table.
+metrics/optimizers.csv and metrics/optimizers.png over what they hold, and prints the table.
 
 An optimizer has arrived at the first epoch with 99 % of the Bayes accuracy, on the training points;
 for an own table, which has none, of the best accuracy that any run came to.
@@ -15,7 +15,6 @@ import argparse
 import csv
 import io
 import itertools
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 
@@ -26,7 +25,7 @@ from stages import figures
 from stages.errors import UserError
 from stages.metrics import write_csv
 from stages.optimizers import OPTIMIZERS
-from tools.compare import Result, experiments, git, read_result, table, text
+from tools.compare import Result, dvc, experiments, git, read_result, table, text
 
 TABLE = "metrics/optimizers.csv"
 FIGURE = "metrics/optimizers.png"
@@ -35,15 +34,6 @@ LOSSES = ("probabilities", "logits")
 SECTION = "train_classifier.optimizer"
 SHARE = 0.99
 HEAD = ("optimizer", "loss_on", "epochs to arrive", "final loss", "loss floor", "test accuracy")
-
-
-def dvc(*arguments: str) -> None:
-    """Run a command of DVC, which says itself what is wrong."""
-    command = [sys.executable, "-m", "dvc", *arguments]
-    if subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode:
-        raise UserError(
-            f"`dvc {' '.join(arguments)}` failed, as DVC says above; mend it, and run again."
-        )
 
 
 def grid(names: Sequence[str], lr: float, epochs: int) -> Iterator[Result]:
@@ -140,9 +130,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--epochs", type=int, default=EPOCHS)
-    parser.add_argument("--lr", type=float)
-    parser.add_argument("--only", metavar="NAME,...", default=",".join(OPTIMIZERS))
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"default: {EPOCHS}")
+    parser.add_argument("--lr", type=float, help="default: that of params.yaml")
+    parser.add_argument(
+        "--only", metavar="NAME,...", default=",".join(OPTIMIZERS), help="default: all"
+    )
     options = parser.parse_args(arguments)
     names = options.only.split(",")
     for name in names:

@@ -9,12 +9,12 @@ One that is there already is not run again.
 
 import argparse
 import statistics
-import subprocess
 import sys
 from collections.abc import Sequence
 
 from stages.errors import UserError
 from tools.compare import (
+    dvc,
     experiments,
     is_number,
     is_seed,
@@ -25,18 +25,6 @@ from tools.compare import (
 )
 
 SEEDS = (1, 2, 3, 4, 5)
-
-
-def run(seed: int, keys: Sequence[str]) -> None:
-    """Run one repeat; DVC says what it does."""
-    settings = [part for key in keys for part in ("-S", f"{key}={seed}")]
-    ended = subprocess.run(
-        [sys.executable, "-m", "dvc", "exp", "run", "--temp", *settings], check=False
-    )
-    if ended.returncode:
-        raise UserError(
-            f"The repeat with seed {seed} failed, as DVC says above; mend it, run again."
-        )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -62,7 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     keys = sorted(filter(is_seed, own.parameters))
     for seed in seeds:
         if tuple([seed] * len(keys)) not in there:
-            run(seed, keys)
+            print(f"seeds: {seed}", file=sys.stderr)
+            settings = [part for key in keys for part in ("-S", f"{key}={seed}")]
+            dvc("exp", "run", "--temp", *settings)
     _, there = found()
     rows = []
     for key, value in sorted(own.metrics.items()):
