@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from stages.errors import UserError
@@ -19,6 +20,15 @@ def published(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.{DIGITS}g}")
     return value
+
+
+def leaves(section: dict, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (key, value) for all values in nested sections, keys joined by dots."""
+    for key, value in section.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def write_json(path: str, content: dict[str, Any]) -> None:

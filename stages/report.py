@@ -23,6 +23,7 @@ with quick_imports():
     from PIL import Image
 
     from stages.files import damaged, replacing, require
+    from stages.metrics import leaves
 
 REPORT = "metrics/report.html"
 # Tables, and the tensors made of them
@@ -96,15 +97,6 @@ svg text { fill: var(--soft); font: 12px system-ui, sans-serif }
   tr { break-inside: avoid }
   .grid { grid-template-columns: 1fr 1fr } }
 """.strip()
-
-
-def leaves(section: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Yield (key, value) for all values in nested sections, keys joined by dots."""
-    for key, value in section.items():
-        if isinstance(value, dict):
-            yield from leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def shown(value: object) -> str:

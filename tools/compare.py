@@ -30,6 +30,7 @@ from pathlib import Path
 import yaml
 
 from stages.errors import UserError
+from stages.metrics import leaves
 from stages.yaml_loader import Loader
 
 # Quantiles 0.975 of Student's t for 1, 2, ... degrees of freedom; beyond them, that of the normal.
@@ -63,15 +64,6 @@ class Result:
 def is_seed(key: str) -> bool:
     """Say whether a parameter is a seed."""
     return key.rpartition(".")[2] == "seed"
-
-
-def flat(section: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Yield (key, value) of nested sections, keys joined by dots."""
-    for key, value in section.items():
-        if isinstance(value, dict):
-            yield from flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def git(*arguments: str) -> str | None:
@@ -120,14 +112,14 @@ def read_result(name: str, revision: str | None) -> Result:
         return Path(path).read_text(encoding="utf-8") if Path(path).is_file() else ""
 
     try:
-        parameters = dict(flat(yaml.load(read("params.yaml"), Loader) or {}))
+        parameters = dict(leaves(yaml.load(read("params.yaml"), Loader) or {}))
         contents = [json.loads(read(path) or "{}") for path in metric_files()]
         tables = own_tables(read("dvc.lock"))
     except (yaml.YAMLError, ValueError, AttributeError, LookupError, TypeError):
         raise UserError(
             f"{name} must hold params.yaml, dvc.lock and metrics that can be read."
         ) from None
-    metrics = {key: value for content in contents for key, value in flat(content)}
+    metrics = {key: value for content in contents for key, value in leaves(content)}
     numbers = {key: value for key, value in metrics.items() if not isinstance(value, list)}
     # Of the workspace, a commit on no branch: as an experiment, it has changes, no untracked files.
     at = revision or (git("stash", "create") or "").strip() or "HEAD"
