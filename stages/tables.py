@@ -149,7 +149,9 @@ def place(path: str, name: str, row: int) -> str:
 def numeric(column: pa.Array) -> bool:
     """Say whether a column holds numbers: of a type of numbers, or a text that is one."""
     if is_text(column):
-        return bool(pc.any(pc.match_substring_regex(stripped(column), NUMBER)).as_py())
+        return bool(
+            pc.any(pc.match_substring_regex(pc.utf8_trim_whitespace(column), NUMBER)).as_py()
+        )
     kind = column.type
     return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
 
@@ -159,18 +161,13 @@ def is_text(column: pa.Array) -> bool:
     return pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
 
 
-def stripped(column: pa.Array) -> pa.Array:
-    """Return a column of text without the space around it and without leading plus signs."""
-    return pc.utf8_ltrim(pc.utf8_trim_whitespace(column), "+")
-
-
 def numbers(column: pa.Array, path: str, name: str, first_row: int = 1) -> np.ndarray:
     """Return a column as float64 (n,); the row of its first value is `first_row`.
 
     Raises UserError for the first value that is missing, no number, infinite or beyond LARGEST.
     """
     if is_text(column):
-        texts = pc.fill_null(stripped(column), "")
+        texts = pc.fill_null(pc.utf8_trim_whitespace(column), "")
         wrong = pc.index(pc.match_substring_regex(texts, NUMBER), False).as_py()
         if wrong >= 0:
             raise no_number(column[wrong].as_py(), place(path, name, first_row + wrong))

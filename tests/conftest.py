@@ -98,6 +98,16 @@ def finished(small):
 
 
 @pytest.fixture
+def drawn(monkeypatch):
+    """Collect the figures by path instead of writing them."""
+    from stages import figures  # slow, and seldom needed
+
+    collected = {}
+    monkeypatch.setattr(figures, "save", lambda figure, path: collected.update({path: figure}))
+    return collected
+
+
+@pytest.fixture
 def clone(tmp_path):
     """Return a fresh clone of the project as it stands, with one commit and an empty cache."""
     folder = tmp_path / "clone"

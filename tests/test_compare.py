@@ -9,12 +9,13 @@ import scipy.stats
 
 from conftest import run
 from stages.errors import UserError
-from tools import compare
+from tools import compare, seeds
 from tools.compare import (
     Result,
     condition,
     difference,
     failure,
+    own_tables,
     quantile,
     report,
     spread,
@@ -77,6 +78,17 @@ def test_paired_changes_are_judged_by_students_test():
     b = {1: 1.5, 2: 2.4, 3: 3.6}
     assert scipy.stats.ttest_rel(list(b.values()), list(a.values())).pvalue > 0.05
     assert verdict(1.0, 1.5, a, b) == "luck?"
+
+
+def test_changes_are_paired_by_their_seeds():
+    a, b = {1: 1.0, 2: 5.0, 3: 9.0}, {3: 9.11, 1: 1.1, 2: 5.12}
+    assert verdict(1.0, 1.1, a, b) == "clear"
+
+
+def test_three_pairs_have_two_degrees_of_freedom():
+    a, b = dict.fromkeys((1, 2, 3), 0.0), {1: 1.2, 2: 2.2, 3: 3.2}  # mean 2.2, deviation 1
+    assert scipy.stats.ttest_rel(list(b.values()), list(a.values())).pvalue > 0.05
+    assert verdict(0.0, 2.2, a, b) == "luck?"
 
 
 def test_single_run_is_judged_by_the_repeats_of_the_other():
@@ -164,6 +176,22 @@ def test_experiments_are_found_by_name_and_repeats_by_their_parameters(repositor
     ]
 
 
+def test_newest_of_the_experiments_of_one_name_is_read(repository, monkeypatch):
+    commits = {}
+    for year in (2021, 2023, 2022):
+        monkeypatch.setenv("GIT_COMMITTER_DATE", f"{year}-01-01T00:00:00Z")
+        commits[year] = repository(float(year), name="run")
+    assert compare.experiments() == {"run": commits[2023]}
+
+
+def test_lack_of_repeats_is_said_only_where_no_change_has_a_verdict():
+    a = Result("A", {"seed": 0}, {"loss": 1.0, "old": 1.0}, "", "")
+    b = Result("B", {"seed": 0, "lr": 1}, {"loss": 2.0}, "", "")
+    again = Result("again", {"seed": 1}, {"loss": 1.1, "old": 1.0}, "", "")
+    assert "neither side" in report(a, b, [], markdown=False)
+    assert "neither side" not in report(a, b, [again], markdown=False)
+
+
 def test_other_code_is_said(repository, capsys):
     repository(1.0)
     repository(1.0, code="2")
@@ -177,6 +205,12 @@ def test_other_tables_are_said_and_their_runs_are_no_repeats(repository, capsys)
     assert "1.5 ± 0.71 (2)" in shown
     assert shown.endswith("The own tables in data/external/ differ, too.\n")
     assert "tables" not in said(capsys, "1f-0", "1f-1")
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_tables_of_both_kinds_are_told_apart(kind):
+    first, second = (own_tables(LOCK.format(table=md5).replace("csv", kind)) for md5 in ("1", "2"))
+    assert (first, second) == (f"data/external/a.{kind} 1", f"data/external/a.{kind} 2")
 
 
 def test_changed_code_in_the_workspace_is_an_experiments(repository, capsys, tmp_path):
@@ -239,6 +273,22 @@ def test_unknown_revision_is_refused(repository, capsys):
     repository(1.0, name="fast")
     with pytest.raises(UserError, match=r"got 'fats'. Did you mean 'fast'\?"):
         said(capsys, "HEAD", "fats")
+
+
+def test_seeds_that_are_missing_are_run_and_all_are_summed_up(monkeypatch, capsys):
+    results = {
+        name: Result(name, {"a.seed": seed, "b.seed": seed}, {"loss": loss}, "", "")
+        for name, seed, loss in (("workspace", 0, 1.0), ("one", 1, 3.0), ("two", 2, 8.0))
+    }
+    results["no result"] = Result("no result", {"a.seed": 3, "b.seed": 3}, {}, "", "")
+    asked = []
+    monkeypatch.setattr(seeds, "is_stale", lambda: False)
+    monkeypatch.setattr(seeds, "experiments", lambda: dict.fromkeys(list(results)[1:], "1f"))
+    monkeypatch.setattr(seeds, "read_result", lambda name, _: results[name])
+    monkeypatch.setattr(seeds, "dvc", lambda *arguments: asked.append(arguments))
+    seeds.main(["1", "3"])
+    assert asked == [("exp", "run", "--temp", "-S", "a.seed=3", "-S", "b.seed=3")]
+    assert capsys.readouterr().out.split()[-5:] == ["loss", "1", "4", "3.60555", "3"]
 
 
 def test_seeds_are_repeated_once_and_the_workspace_stays(clone):

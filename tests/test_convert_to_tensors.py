@@ -46,6 +46,16 @@ def test_tensors_have_the_promised_dtypes_and_shapes(converted):
     assert load_file(REGRESSION)["y_train"].dtype == torch.float64
 
 
+@pytest.mark.parametrize("task", ["regression", "classification"])
+def test_each_task_is_standardized_by_its_own_switch(small, task):
+    small((f"{task}: false", f"{task}: true"))
+    call_main("generate_data")
+    call_main("convert_to_tensors")
+    facts = {path: load_tensors(path, maker="test")[1] for path in (REGRESSION, CLASSIFICATION)}
+    standardized = [path for path, each in facts.items() if "mean" in each]
+    assert standardized == [f"data/tensors/{task}.safetensors"]
+
+
 def test_tensors_hold_the_table(converted):
     table = pd.read_parquet(RAW_CLASSIFICATION).query("split == 'test'")
     tensors = load_file(CLASSIFICATION)
@@ -95,6 +105,7 @@ def test_summary_shows_what_the_article_shows(converted, capsys):
 
 def test_no_more_than_ten_values_are_shown():
     assert describe("x", torch.arange(12.0))["first_ten"] == list(range(10))
+    assert np.shape(describe("X", torch.zeros(11, 12))["first_ten"]) == (10, 10)
 
 
 def test_tensors_are_printed_and_counted(converted, capsys):

@@ -12,7 +12,15 @@ from safetensors.torch import load_file, save_file
 from conftest import PROJECT, STAGES, call_main, run
 from stages import figures
 from stages.errors import UserError
-from stages.evaluate import METRICS, classifier_metrics, load_networks, regression_metrics
+from stages.evaluate import (
+    METRICS,
+    classifier_metrics,
+    confuse,
+    load_networks,
+    regression_metrics,
+    seen_flat,
+    summary,
+)
 from stages.limits import bayes_cross_entropy
 from stages.models import build_network
 from stages.parameters import ClassificationTheory, RegressionTheory
@@ -54,6 +62,19 @@ def test_regression_metrics_by_hand():
     assert metrics["test"]["r2"] == pytest.approx(1 - 30 / 2)
 
 
+def test_several_weights_and_the_bias_stand_beside_their_own_least_squares():
+    X = torch.tensor([[0.0, 0], [1, 0], [0, 1], [1, 1]]).double()
+    y = X @ torch.tensor([1.0, -2]).double() + 0.5
+    data = {"x_train": X, "y_train": y, "x_test": X, "y_test": y}
+    model = {"weight": torch.zeros(2).double(), "bias": torch.zeros(()).double()}
+    law = RegressionTheory(source="own.csv", weight=2.0, noise_std=0.5)
+    metrics = regression_metrics(data, model, ["a", "b"], law)
+    assert metrics["weights"] == {"a": 0, "b": 0}
+    assert metrics["least_squares_weights"] == pytest.approx({"a": 1, "b": -2})
+    assert (metrics["bias"], metrics["least_squares_bias"]) == (0, pytest.approx(0.5))
+    assert metrics["gap_to_least_squares"] == pytest.approx(5.25**0.5)
+
+
 def test_r2_of_constant_targets_is_left_open():
     law = RegressionTheory(source="simulate", weight=0.0, noise_std=0.0)
     metrics = regression_metrics(line([1.0, 1, 1], [1.0, 2, 3]), slope(0.0), ["x"], law)
@@ -88,15 +109,23 @@ def test_own_classes_stand_beside_the_most_frequent_one_and_the_frequencies():
     network = build_network(1, 2, 3).double().eval()
     X = torch.zeros(5, 1).double()
     data = {"X_train": X, "y_train": torch.tensor([0, 1, 1, 1, 2])}
-    data |= {"X_test": X[:3], "y_test": torch.tensor([1, 1, 2])}
+    data |= {"X_test": X[:3], "y_test": torch.tensor([1, 2, 2])}
     law = ClassificationTheory(source="own.csv", centers=((0.0, 0.0), (1.0, 0.0)), std=0.5)
     metrics = classifier_metrics(data, network, law)
     assert metrics["majority"] == {
         "train": {"accuracy": pytest.approx(0.6)},
-        "test": {"accuracy": pytest.approx(2 / 3)},
+        "test": {"accuracy": pytest.approx(1 / 3)},
     }
     test_loss = metrics["prior"]["test"]["cross_entropy"]
-    assert test_loss == pytest.approx(-math.log(0.6 * 0.6 * 0.2) / 3)
+    assert test_loss == pytest.approx(-math.log(0.6 * 0.2 * 0.2) / 3)
+
+
+def test_summary_of_own_tables_sets_the_test_part_beside_its_baselines():
+    regression = {"test": {"mse": 1.5}, "least_squares": {"test": {"mse": 1.25}}}
+    classifier = {"test": {"accuracy": 0.75}, "majority": {"test": {"accuracy": 0.5}}}
+    assert summary(regression, classifier) == (
+        "test MSE 1.5 (least squares: 1.25), test accuracy 0.75 (majority class: 0.5)"
+    )
 
 
 def test_committed_results_are_near_their_limits():
@@ -239,14 +268,6 @@ def test_boundaries_are_drawn_once_each():
     assert second.tolist() == [None, 2, -2]
 
 
-@pytest.fixture
-def drawn(monkeypatch):
-    """Collect the figures by path instead of writing them."""
-    collected = {}
-    monkeypatch.setattr(figures, "save", lambda figure, path: collected.update({path: figure}))
-    return collected
-
-
 def view(points, n_classes):
     return figures.View(points, ("x1", "x2"), range(n_classes), equal=True)
 
@@ -357,3 +378,64 @@ def test_figures_show_what_was_trained(finished, drawn):
     X = load_file("data/tensors/classification.safetensors")["X_train"]
     counts = network(X.double()).argmax(dim=1).bincount(minlength=2).tolist()
     assert shown == {f"predicted class {number}": counts[number] for number in range(2)}
+
+
+def test_intercept_is_part_of_the_equation(drawn):
+    x = np.array([0.0, 1.0])
+    figures.draw_fit("fit", x, x, ("x", "y"), (1.5, -0.25), None, "A title")
+    assert legend(drawn["fit"]) == ["training points", "fitted line: y = 1.5 x -0.25"]
+
+
+def test_target_is_drawn_against_each_feature(drawn):
+    X, y = np.array([[1.0, 4.0], [2.0, 5.0]]), np.array([7.0, 8.0])
+    figures.draw_regression_data("data", X, y, ("a", "b", "t"))
+    shown = {axes.get_title(): axes.get_lines()[0].get_xydata() for axes in drawn["data"].axes}
+    assert shown["a"].tolist() == [[1, 7], [2, 8]]
+    assert shown["b"].tolist() == [[4, 7], [5, 8]]
+
+
+def test_features_beyond_the_panels_are_left_out(drawn):
+    names = [f"f{number}" for number in range(figures.PANELS + 1)]
+    figures.draw_regression_data("data", np.zeros((2, len(names))), np.zeros(2), (*names, "t"))
+    assert [axes.get_title() for axes in drawn["data"].axes] == names[:-1]
+
+
+def test_predictions_stand_above_the_true_values(drawn):
+    figures.draw_predictions("fit", np.array([0.0, 1.0]), np.array([5.0, 7.0]), "A title")
+    (axes,) = drawn["fit"].axes
+    assert axes.get_lines()[1].get_xydata().tolist() == [[0, 5], [1, 7]]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("true value", "predicted value")
+
+
+def test_films_move_the_whole_line_and_the_predicted_values(monkeypatch):
+    films = []
+    monkeypatch.setattr(figures, "save_film", lambda *arguments: films.append(arguments[3]))
+    x, y = np.array([0.0, 2.0]), np.array([1.0, 3.0])
+    figures.draw_line_film("film", x, y, ("x", "y"), np.array([[1.0, 5.0]]), ["0"])
+    figures.draw_prediction_film("film", y, np.array([[8.0, 9.0]]), ["0"])
+    assert np.array(films).tolist() == [[[[0, 2], [5, 7]]], [[[1, 3], [8, 9]]]]
+
+
+def test_legend_names_the_classes_by_their_labels(drawn):
+    view = figures.View(np.array([[0.0, 1.0], [2.0, 3.0]]), ("a", "b"), ["u", "v"], equal=False)
+    figures.draw_classes("classes", view, np.array([1, 0]), "class", "A title")
+    assert legend(drawn["classes"]) == ["class u", "class v"]
+
+
+def test_several_features_are_seen_along_their_widest_spread():
+    X = np.random.default_rng(0).standard_normal((500, 3)) * [1, 100, 10] + 50
+    facts = {"features": ["a", "b", "c"], "labels": [0, 1]}
+    points = seen_flat(X, np.zeros(500), facts, simulated=False).points
+    np.testing.assert_allclose(points.mean(axis=0), 0, atol=1e-3)
+    assert np.corrcoef(points[:, 0], X[:, 1])[0, 1] > 0.99
+    assert np.corrcoef(points[:, 1], X[:, 2])[0, 1] > 0.99
+
+
+def test_confusion_has_a_row_for_each_actual_class(drawn):
+    pairs = list(confuse(np.array([0, 0, 0, 1]), np.array([0, 1, 1, 1]), ["u", "v"]))
+    assert pairs == [("u", "u"), ("u", "v"), ("u", "v"), ("v", "v")]
+    (axes,) = drawn["metrics/figures/classifier_confusion.png"].axes
+    assert [text.get_text() for text in axes.texts] == ["1", "2", "0", "1"]
+    assert [text.get_position() for text in axes.texts] == [(0, 0), (1, 0), (0, 1), (1, 1)]
+    np.testing.assert_allclose(axes.images[0].get_array(), [[1 / 3, 2 / 3], [0, 1]])
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted class", "actual class")

@@ -1,6 +1,7 @@
 import csv
 import itertools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -57,6 +58,60 @@ def test_grid_is_run_once_and_shown(clone):
     again = run(*command, cwd=clone)
     assert again.stderr.count("optimizers: ") == 0
     assert again.stdout == first.stdout
+
+
+def test_run_is_made_anew_if_parameters_code_or_tables_have_changed(monkeypatch):
+    section = optimizers.SECTION
+    settings = {"train_classifier.epochs": 4, "train_classifier.loss_on": "logits"}
+    settings |= {f"{section}.name": "SGD", f"{section}.lr": 0.1}
+    own = Result("workspace", {**settings, "seed": 0}, {}, "code", "tables")
+    monkeypatch.setattr(optimizers, "LOSSES", ("logits",))
+    monkeypatch.setattr(optimizers, "experiments", lambda: {"SGD-logits": "1f"})
+    for change, times in (
+        ({}, 0),
+        ({"parameters": {**own.parameters, "seed": 1}}, 2),
+        ({"code": "other"}, 2),
+        ({"tables": "other"}, 2),
+    ):
+        asked, results = [], {"workspace": own, "SGD-logits": replace(own, **change)}
+        monkeypatch.setattr(optimizers, "read_result", lambda name, _, at=results: at[name])
+        monkeypatch.setattr(optimizers, "dvc", lambda *arguments, at=asked: at.append(arguments))
+        list(optimizers.grid(["SGD"], 0.1, 4))
+        assert len(asked) == times, change  # removed, and run
+
+
+def test_goal_is_a_share_of_the_bayes_accuracy(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    metrics = {"train_classifier.loss_floor": 0.3, "classifier.test.accuracy": 0.85}
+    metrics["classifier.bayes_accuracy"] = 0.9
+    result = Result("SGD-logits", {f"{optimizers.SECTION}.lr": 0.1}, metrics, "", "")
+    asked = []
+    monkeypatch.setattr(optimizers, "read_result", lambda *_: result)
+    monkeypatch.setattr(optimizers, "grid", lambda *each: asked.append(each) or [result])
+    monkeypatch.setattr(optimizers, "experiments", lambda: {"SGD-logits": "1f"})
+    monkeypatch.setattr(optimizers, "draw", lambda *_: None)
+    history = "epoch,loss,accuracy\n0,2,0.5\n1,1.5,0.895\n"  # 0.99 * 0.9 = 0.891
+    monkeypatch.setattr(optimizers, "git", lambda *_: history)
+    optimizers.main(["--only", "SGD", "--lr", "0.5", "--epochs", "1"])
+    assert asked == [(["SGD"], 0.5, 1)]
+    assert capsys.readouterr().out.splitlines()[2:] == ["| SGD | logits | 1 | 1.5 | 0.3 | 0.85 |"]
+
+
+def test_each_loss_has_its_panel_and_each_optimizer_its_curve(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(optimizers.figures, "save", lambda figure, path: drawn.append(figure))
+    pairs = list(itertools.product(optimizers.LOSSES, ("SGD", "Adam")))
+    parameters = {f"{optimizers.SECTION}.lr": 0.1}
+    results = [Result(f"{name}-{loss}", parameters, {}, "", "") for loss, name in pairs]
+    histories = [np.array([[1.0, number / 10]] * 3) for number in range(4)]
+    optimizers.draw(results, histories, 0.99)
+    for axes, loss, accuracies in zip(
+        drawn[0].axes, optimizers.LOSSES, ([0, 0.1], [0.2, 0.3]), strict=True
+    ):
+        curves = axes.get_lines()[:2]
+        assert axes.get_title().startswith(f"Loss on {loss}")
+        assert [each.get_label() for each in curves] == ["SGD", "Adam"]
+        assert [each.get_ydata()[0] for each in curves] == accuracies
 
 
 @pytest.mark.parametrize("name", ["RMSprop", "SGD"])

@@ -16,7 +16,6 @@ from sklearn.linear_model import LinearRegression
 from sklearn.metrics import log_loss
 
 from conftest import PROJECT, STAGES, call_main, run
-from stages import figures
 from stages.errors import UserError
 from tools import predict
 
@@ -157,7 +156,9 @@ def test_report_sets_the_baselines_beside(real):
 def test_confusion_names_the_classes(real):
     header, *rows = Path("metrics/confusion.csv").read_text().splitlines()
     assert header == "actual,predicted"
-    assert {row.split(",")[0] for row in rows} == {"class_0", "class_1", "class_2"}
+    table = pd.read_parquet("data/raw/classification.parquet").query("split == 'test'")
+    assert [row.split(",")[0] for row in rows] == table["t"].to_list()
+    assert set(table["t"]) == {"class_0", "class_1", "class_2"}
 
 
 @pytest.mark.parametrize("output", ["out.csv", "out.parquet"])
@@ -212,9 +213,7 @@ def test_mean_and_scale_are_of_the_training_part(small):
     assert abs(load_file("data/tensors/classification.safetensors")["X_train"].mean()) < 1e-6
 
 
-def test_standardized_line_is_drawn_in_the_tables_units(small, monkeypatch):
-    drawn = {}
-    monkeypatch.setattr(figures, "save", lambda figure, path: drawn.update({path: figure}))
+def test_standardized_line_is_drawn_in_the_tables_units(small, drawn):
     changes = (
         *STANDARDIZED,
         ("bias: false", "bias: true"),
@@ -224,9 +223,37 @@ def test_standardized_line_is_drawn_in_the_tables_units(small, monkeypatch):
     x = np.arange(40.0)
     run_on(pd.DataFrame({"f": x, "t": 3 * x + 7}), frame(1)[1], *changes, stages=STAGES[:5])
     axes = drawn["metrics/figures/regression_after.png"].axes[0]
-    fitted = axes.get_lines()[1]
+    points, fitted = axes.get_lines()  # and no true line
+    np.testing.assert_allclose(points.get_ydata(), 3 * points.get_xdata() + 7, rtol=1e-6)
     np.testing.assert_allclose(fitted.get_ydata(), 3 * fitted.get_xdata() + 7, rtol=1e-3)
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("f", "t")
+
+
+def test_standardized_line_without_intercept_is_zero_at_the_mean(small, drawn):
+    run_on(*frame(1), *STANDARDIZED, stages=STAGES[:5])
+    fitted = drawn["metrics/figures/regression_after.png"].axes[0].get_lines()[1]
+    (mean,) = predict.load(REGRESSION).facts.mean
+    assert np.interp(mean, *fitted.get_data()) == pytest.approx(0, abs=1e-5)
+
+
+def test_standardized_classes_are_drawn_in_the_tables_units(small, drawn):
+    run_on(*frame(2), *STANDARDIZED, ("lr: 1.0e-3", "lr: 1.0e-1"), stages=STAGES[:5])
+    axes = drawn["metrics/figures/classifier_after.png"].axes[0]
+    points = np.concatenate([line.get_xydata() for line in axes.get_lines()])
+    table = pd.read_parquet("data/raw/classification.parquet").query("split == 'train'")
+    np.testing.assert_allclose(np.sort(points[:, 0]), np.sort(table["f0"]), rtol=1e-5)
+    (boundary,) = axes.collections  # and no Bayes boundary
+    ends = np.concatenate([path.vertices for path in boundary.get_paths()])
+    assert 40 < ends.mean() < 100  # between the classes
+
+
+def test_predictions_of_several_features_are_drawn_with_the_bias(small, drawn):
+    run_on(*frame(2), *STANDARDIZED, ("bias: false", "bias: true"), stages=STAGES[:5])
+    points = drawn["metrics/figures/regression_after.png"].axes[0].get_lines()[1]
+    tensors, model = load_file("data/tensors/regression.safetensors"), load_file(REGRESSION)
+    expected = tensors["x_train"] @ model["weight"].double() + model["bias"]
+    np.testing.assert_allclose(points.get_ydata(), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(points.get_xdata(), tensors["y_train"])
 
 
 # Predictions

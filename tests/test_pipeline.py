@@ -133,6 +133,10 @@ def test_stage_needs_no_more_and_writes_what_is_listed(finished, stage):
     assert left == inputs(stage) | outputs(stage)
 
 
+def test_tables_of_both_tasks_are_dependencies():
+    assert set(PIPELINE["stages"]["generate_data"]["deps"]) >= EXTERNAL
+
+
 def test_metrics_and_figures_are_in_git_and_all_else_in_dvc():
     for stage, entry in PIPELINE["stages"].items():
         for kind in ("metrics", "plots"):

@@ -7,7 +7,7 @@ import pytest
 
 from conftest import call_main
 from stages.errors import UserError
-from stages.report import REPORT, curve, shown, table
+from stages.report import REPORT, curve, data_rows, regression_rows, shown, table
 
 FIGURES = 9
 CURVES = 4
@@ -102,6 +102,28 @@ def test_page_shows_parameters_size_and_md5(finished):
     assert cells in text
 
 
+def test_each_coefficient_stands_beside_its_own_least_squares():
+    line = {"weights": {"a": 1, "b": 2}, "least_squares_weights": {"b": 4, "a": 3}}
+    line |= {"bias": 5, "least_squares_bias": 6, "noise_variance": 9, "noise_r2": 10}
+    line["test"] = {"mse": 7, "r2": 8}
+    rows = list(regression_rows({"regression": line}, {"loss": 2, "least_squares_loss": 1}))
+    assert rows == [
+        ("training loss", 2, "least squares", 1),
+        ("bias", 5, "least squares", 6),
+        ("weight of a", 1, "least squares", 3),
+        ("weight of b", 2, "least squares", 4),
+        ("test MSE", 7, "noise variance", 9),
+        ("test R²", 8, "noise variance", 10),
+    ]
+
+
+def test_rows_to_train_on_come_before_those_held_out(finished):
+    finished(("n_test: 8", "n_test: 5"))
+    for stage in ("generate_data", "convert_to_tensors"):
+        call_main(stage)
+    assert [row[1:3] for row in data_rows()] == [(8, 5), (8, 8)]
+
+
 def test_same_results_give_the_same_page(finished):
     before = Path(REPORT).read_bytes()
     Path(REPORT).unlink()
@@ -113,6 +135,7 @@ def test_curve_runs_from_the_first_epoch_to_the_last():
     rows = [{"epoch": "0", "loss": "3"}, {"epoch": "1", "loss": "2"}, {"epoch": "2", "loss": "1"}]
     drawn = curve(rows, "loss", "Loss")
     assert 'points="80.0,15.0 275.0,110.0 470.0,205.0"' in drawn
+    assert re.findall(r'y="(\d+)" text-anchor="end">(\d)<', drawn) == [("20", "3"), ("205", "1")]
     assert 'aria-label="Loss: loss 3 at epoch 0, 1 at epoch 2"' in drawn
 
 

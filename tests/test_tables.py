@@ -12,7 +12,8 @@ import pytest
 from conftest import call_main
 from stages import tables
 from stages.errors import UserError
-from stages.generate_data import held_out, stream
+from stages.generate_data import held_out, own_classification, stream
+from stages.parameters import GenerateData, read_parameters
 from stages.tables import column_names, numbers, read_chunks, read_table
 
 NUMBER = "must be a number from -1e30 to 1e30; got"
@@ -27,13 +28,17 @@ WRONG = [
     ("a,t\n1,2\n2,\n", f": row 2, column t {NUMBER} '', a missing value. Correct the table."),
     ("a,t\n1,2\n-inf,3\n", f": row 2, column a {NUMBER} '-inf'. Correct the table."),
     ("a,t\n1,2\n1e31,3\n", f": row 2, column a {NUMBER} '1e31'. Correct the table."),
+    ("a,t\n1,2\n-1e31,3\n", f": row 2, column a {NUMBER} '-1e31'. Correct the table."),
+    ("a,t\n+1,2\n++2,3\n", f": row 2, column a {NUMBER} '++2'. Correct the table."),
     ("a,t\n1,2\n1e400,3\n", f": row 2, column a {NUMBER} '1e400'. Correct the table."),
     ("a,t,a\n1,2,3\n", ": each column must have a name of its own; a stands 2 times. Rename one."),
+    ("a, ,t\n1,2,3\n", ": each column must have a name; column 2 has none. Name it."),
     ("a,,t\n1,2,3\n", ": each column must have a name; column 2 has none. Name it."),
     ("a,t\n1,2\n\n3,4\n", f": row 2, column a {NUMBER} '', a missing value. Correct the table."),
     ("a,t\n1,2\n3,4\n\n", f": row 3, column a {NUMBER} '', a missing value. Correct the table."),
     ("a;t\n1;2\n", " must have commas between its values; line 1 has semicolons. Save it with commas."),
     ("a\tt\n1\t2\n", " must have commas between its values; line 1 has tabs. Save it with commas."),
+    ("a|t\n1|2\n", " must have commas between its values; line 1 has bars. Save it with commas."),
     ("a,t\n1,2\n1,2,3\n", ": row 2 must have 2 values, as line 1 has; it has 3."),
     ("a,t\n1,2\n5\n", ": row 2 must have 2 values, as line 1 has; it has 1."),
     ("a,u\n1,2\n", ": column t must be one of {a, u}; it is not. Correct target or features in params.yaml."),
@@ -248,7 +253,7 @@ def test_split_is_drawn_from_the_seed(own):
 
 
 @pytest.mark.parametrize(
-    ("n_rows", "fraction", "n_test"), [(2, 0.01, 1), (2, 0.99, 1), (10, 0.25, 2)]
+    ("n_rows", "fraction", "n_test"), [(2, 0.01, 1), (2, 0.99, 1), (10, 0.25, 2), (10, 0.16, 2)]
 )
 def test_both_parts_have_a_row(n_rows, fraction, n_test):
     assert len(held_out(n_rows, fraction, stream(0, 0, 2))) == n_test
@@ -263,3 +268,59 @@ def test_chunks_give_the_whole_table_and_faults_their_row(tmp_path, monkeypatch)
     assert numbers(table.column("a").chunk(0), path, "a").tolist() == list(range(5000))
     with pytest.raises(UserError, match="row 105, column t"):
         numbers(pa.array(["1", "2", "x"]), path, "t", first_row=103)
+
+
+def test_byte_order_mark_is_no_part_of_the_first_name(own):
+    own("regression", "own.csv", "\ufeffa,t\n1,2\n3,4\n")
+    call_main("generate_data")
+    assert list(pd.read_parquet("data/raw/regression.parquet")) == ["a", "t", "split"]
+
+
+def test_name_may_hold_what_separates_values_elsewhere(tmp_path):
+    (tmp_path / "own.csv").write_text("a;b,c|d,t\n1,2,3\n")
+    assert column_names(str(tmp_path / "own.csv")) == ["a;b", "c|d", "t"]
+
+
+def test_decimals_of_a_parquet_are_numbers(own):
+    own("regression", "own.parquet")
+    column = pa.array([1, 2, 3]).cast(pa.decimal128(21, 1))
+    pq.write_table(pa.table({"a": column, "t": [1, 2, 3]}), "data/external/own.parquet")
+    call_main("generate_data")
+    assert sorted(pd.read_parquet("data/raw/regression.parquet")["a"]) == [1, 2, 3]
+
+
+def test_column_split_that_is_not_used_is_no_trouble(own):
+    own("regression", "own.csv", "a,split,t\n1,u,3\n2,v,4\n", ("features: all", "features: [a]"))
+    call_main("generate_data")
+    assert sorted(pd.read_parquet("data/raw/regression.parquet")["a"]) == [1, 2]
+
+
+def test_missing_whole_number_is_no_label(own):
+    labels = pd.array([1, 1, None, 2], dtype="Int64")
+    own("classification", "own.parquet", {"a": [1, 2, 3, 4], "t": labels})
+    assert "own.parquet: row 3, column t must be a label" in refusal()
+
+
+def test_fault_in_a_later_chunk_of_numbers_has_its_row():
+    with pytest.raises(UserError, match="own.parquet: row 8, column a must be a number"):
+        numbers(pa.array([1.0, None]), "own.parquet", "a", first_row=7)
+
+
+def test_rows_held_out_are_the_fraction_in_the_tables_order(own):
+    rows = "".join(f"{n},{n % 7}\n" for n in range(50))
+    own("regression", "own.csv", f"a,t\n{rows}", ("test_fraction: 0.2", "test_fraction: 0.5"))
+    call_main("generate_data")
+    held = pd.read_parquet("data/raw/regression.parquet").query("split == 'test'")["a"].to_list()
+    assert len(held) == 25
+    assert held == sorted(held)
+
+
+def test_split_of_the_classes_is_drawn_from_the_seed(own):
+    rows = "".join(f"{n},{'uv'[n % 2]}\n" for n in range(50))
+    own("classification", "own.csv", f"a,t\n{rows}")
+    data = read_parameters(GenerateData).generate_data.classification
+    first, again, other = (
+        own_classification("data/external/own.csv", seed, data)[1].tolist() for seed in (0, 0, 1)
+    )
+    assert first == again != other
+    assert first == sorted(first)

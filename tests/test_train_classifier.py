@@ -243,6 +243,14 @@ def test_loss_stands_beside_its_floor(finished):
     assert json.loads(Path(METRICS).read_text())["train_classifier"]["loss_floor"] == 0.0
 
 
+def test_floor_is_that_of_as_many_classes_as_there_are(small):
+    small(("[[0.2, 0.2], [0.8, 0.8]]", "[[0, 0], [1, 0], [0, 1]]"))
+    for stage in ("generate_data", "convert_to_tensors", "train_classifier"):
+        call_main(stage)
+    floor = json.loads(Path(METRICS).read_text())["train_classifier"]["loss_floor"]
+    assert floor == pytest.approx(softmax_loss_floor(3), rel=1e-5)
+
+
 def test_divergence_names_epoch_optimizer_and_lr(finished):
     finished(("name: RMSprop", "name: SGD\n    weight_decay: 1e30"), ("lr: 1.0e-3", "lr: 1e30"))
     with pytest.raises(

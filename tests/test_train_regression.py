@@ -11,7 +11,7 @@ from torch import nn, optim
 from conftest import PROJECT, call_main
 from stages import generate_data, train_regression
 from stages.errors import UserError
-from stages.limits import least_squares
+from stages.limits import largest_stable_lr, least_squares
 from stages.models import linear
 from stages.parameters import GenerateData, read_parameters
 from stages.runtime import set_up
@@ -209,6 +209,25 @@ def test_divergence_of_the_mean_names_its_own_bound(finished):
     with pytest.raises(UserError) as error:
         call_main("train_regression")
     assert f"diverges here from lr n / sum(x^2) = {8 / (x @ x):.6g} on" in str(error.value)
+
+
+def test_line_with_an_intercept_stands_beside_least_squares_with_one(finished):
+    finished(("bias: false", "bias: true"))
+    call_main("train_regression")
+    assert Path(HISTORY).read_text().splitlines()[1].endswith(",0.1,0.0")
+    tensors = load_file("data/tensors/regression.safetensors")
+    best = np.polyfit(tensors["x_train"], tensors["y_train"], 1, full=True)[1].item()
+    metrics = json.loads(Path(METRICS).read_text())["train_regression"]
+    assert metrics["least_squares_loss"] == pytest.approx(best, rel=1e-5)
+
+
+def test_divergence_with_an_intercept_names_its_own_bound(finished):
+    finished(("bias: false", "bias: true"), ("lr: 1.0e-4", "lr: 1e29"), ("epochs: 5", "epochs: 50"))
+    x = load_file("data/tensors/regression.safetensors")["x_train"].numpy()
+    bound = largest_stable_lr(x, "sum", bias=True)
+    with pytest.raises(UserError) as error:
+        call_main("train_regression")
+    assert f"from lr 1 / largest eigenvalue of X^T X = {bound:.6g} on" in str(error.value)
 
 
 def test_loss_that_is_lost_before_any_update_is_not_blamed_on_lr(finished):
