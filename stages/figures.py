@@ -35,6 +35,7 @@ STYLE = {
     "legend.framealpha": 0.9,
     "lines.markersize": 3.5,
     "lines.linewidth": 2.2,
+    "text.parse_math": False,  # a dollar in the name of a column is a dollar
 }
 COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#000000")
 MARKERS = ("o", "^", "s", "v", "D", "P", "X")

@@ -194,6 +194,13 @@ def test_any_number_of_features_is_trained_and_drawn(small, n_features):
             assert np.asarray(image.convert("L")).min() < 80, path
 
 
+def test_names_of_columns_and_classes_are_no_formulas(small):
+    line, classes = (table.rename(columns={"f0": "$\\a$ _<b>"}) for table in frame(2))
+    run_on(line, classes.assign(t=np.where(classes["t"] == "u", "$\\c$ <i>", "_%")))
+    assert "<i>" not in Path("metrics/report.html").read_text()
+    assert predict.load(CLASSIFIER).labels == ["$\\c$ <i>", "_%"]
+
+
 @pytest.mark.parametrize("labels", [[3, 7, 11], [f"class {k}" for k in range(15)]])
 def test_any_labels_keep_their_names_and_order(small, labels):
     run_on(*frame(2, 60, labels))

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 
 from stages import figures
 from stages.errors import UserError
@@ -118,6 +119,7 @@ def draw(results: Sequence[Result], histories: Sequence[np.ndarray], goal: float
             axes.axhline(goal, color="#555555", linestyle=":", label=f"goal: {goal:.4g}")
             title = f"Loss on {loss_on}, lr {results[0].parameters[f'{SECTION}.lr']:g}"
             axes.set(title=title, xlabel="epoch + 1", xscale="log")
+            axes.xaxis.set_major_formatter(ScalarFormatter())
         panels[0].set_ylabel("accuracy on the training points")
         figures.add_legend(figure, panels)
         figures.save(figure, FIGURE)
