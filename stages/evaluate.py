@@ -231,10 +231,12 @@ def seen_flat(X: np.ndarray, y: np.ndarray, facts: dict, simulated: bool) -> fig
         points = np.column_stack([Standardization.of(facts).undo(X), y])
         return figures.View(points, (features[0], "number of the class"), labels, equal=False)
     centered = X - X.mean(axis=0)
-    directions = np.linalg.svd(centered, full_matrices=False)[2][:2]  # (2, n_features)
+    _, sizes, directions = np.linalg.svd(centered, full_matrices=False)
+    sizes, directions = sizes[:2], directions[:2]  # (2,), (2, n_features)
     largest = np.abs(directions).argmax(axis=1)
     directions = directions * np.sign(directions[[0, 1], largest])[:, None]
     points = round_significant(centered @ directions.T, DIGITS)
+    points[:, sizes <= 1e-9 * sizes[0]] = 0.0  # points on one line leave rounding noise beside it
     axes = ("first principal component", "second principal component")
     return figures.View(points, axes, labels, equal=True)
 

@@ -200,7 +200,7 @@ def write_own(path: str, columns: Columns, test: np.ndarray, left_out: list[str]
     """Write an own table and return the sentence that says so."""
     types = {name: pa.array(column[:1]).type for name, column in columns.items()}
     n_rows = write_parquet(path, types, in_parts(columns, test))
-    without = f", without {', '.join(left_out)} (no numbers)" if left_out else ""
+    without = f", without {', '.join(left_out)} (no numbers, or the index)" if left_out else ""
     return f"{n_rows} rows of {len(columns) - 1} features, {len(test)} held out{without}"
 
 

@@ -40,7 +40,7 @@ def column_names(path: str) -> list[str]:
     except (IsADirectoryError, PermissionError) as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from None
     except (UnicodeDecodeError, csv.Error):
-        raise not_text(path) from None
+        raise unreadable(path) from None
     except (pa.ArrowException, OSError):
         raise not_parquet(path) from None
     if not names:
@@ -66,6 +66,14 @@ def column_names(path: str) -> list[str]:
     return names
 
 
+def index_names(path: str) -> list[str]:
+    """Return the columns of a Parquet file that pandas wrote as the index of the rows."""
+    if not path.endswith(".parquet"):
+        return []
+    listed = (pq.read_schema(path).pandas_metadata or {}).get("index_columns", [])
+    return [name for name in listed if isinstance(name, str)]
+
+
 def not_parquet(path: str) -> UserError:
     """Return the error for a damaged Parquet file."""
     return UserError(
@@ -73,24 +81,72 @@ def not_parquet(path: str) -> UserError:
     )
 
 
-def not_text(path: str) -> UserError:
-    """Return the error for a CSV file that is not UTF-8, with the first line that is not."""
-    number = 1
+def not_text(path: str) -> UserError | None:
+    """Return the error for the first line of a CSV file that is not UTF-8, if there is one."""
     with open(path, "rb") as file:
-        for number, line in enumerate(file, start=1):  # noqa: B007
+        for number, line in enumerate(file, start=1):
             try:
-                if b"\0" in line:
-                    break
                 line.decode("utf-8")
             except UnicodeDecodeError:
-                break
-    return UserError(f"{path} must be UTF-8 text; line {number} is not. Save it as UTF-8.")
+                return UserError(
+                    f"{path} must be UTF-8 text; line {number} is not. Save it as UTF-8."
+                )
+    return None
+
+
+def unreadable(path: str) -> UserError:
+    """Return the error for a CSV file that Arrow cannot read, by what is wrong with it first."""
+    wrong = not_text(path)
+    if wrong:
+        return wrong
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        rows = csv.reader(file)
+        expected, number = len(next(rows, [])), 0
+        try:
+            for number, row in enumerate(rows, start=1):
+                if row and len(row) != expected:  # an empty line is a row whose values are missing
+                    return UserError(
+                        f"{path}: row {number} must have {expected} values, as line 1 has; it has "
+                        f"{len(row)}."
+                    )
+        except csv.Error:
+            number = 1  # with a value that is longer than its limit
+    if not number:
+        return no_rows(path)
+    return UserError(f"{path} must have rows of less than {BLOCK} bytes; it has longer ones.")
+
+
+def no_rows(path: str) -> UserError:
+    """Return the error for a table without rows."""
+    return UserError(f"{path} must have rows below the column names; it has none.")
+
+
+def check_quotes(path: str) -> None:
+    """Raise UserError for a CSV file that ends inside a quoted value, which may have eaten rows."""
+    with open(path, "rb") as file:
+        count = sum(block.count(b'"') for block in iter(lambda: file.read(BLOCK), b""))
+    if count % 2 == 0:
+        return
+    number = 0
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            for _ in csv.reader(file, strict=True):
+                number += 1
+    except UnicodeDecodeError:
+        raise not_text(path) from None
+    except csv.Error as error:
+        if "unexpected end" in str(error):
+            raise UserError(
+                f"{path}: the quotation mark that opens in row {number} must be closed; it is not. "
+                "Close it."
+            ) from None
 
 
 def read_chunks(path: str, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """Yield the columns `names` of all rows of a table, chunk by chunk; those of CSV as text.
 
-    Raises UserError for a row of too few or too many values, and for a file that is damaged.
+    Raises UserError for a row of too few or too many values, for a quotation mark that is not
+    closed, and for a file that is damaged.
     """
     if path.endswith(".parquet"):
         try:
@@ -100,21 +156,13 @@ def read_chunks(path: str, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
             raise not_parquet(path) from None
         return
 
-    uneven = []
-
-    def note(row: pacsv.InvalidRow) -> str:
-        uneven.append(row)
-        return "error"
-
+    check_quotes(path)
     try:
         with pacsv.open_csv(
             path,
             pacsv.ReadOptions(use_threads=False, block_size=BLOCK),
-            pacsv.ParseOptions(
-                newlines_in_values=True,
-                ignore_empty_lines=False,  # an empty line is a row whose values are missing
-                invalid_row_handler=note,
-            ),
+            # An empty line is a row whose values are missing.
+            pacsv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
             pacsv.ConvertOptions(
                 include_columns=list(names),
                 column_types=dict.fromkeys(names, pa.string()),
@@ -122,13 +170,8 @@ def read_chunks(path: str, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         ) as reader:
             yield from reader
     except pa.ArrowInvalid:
-        if not uneven:
-            raise not_text(path) from None
-        row = uneven[0]
-        raise UserError(
-            f"{path}: row {row.number - 1} must have {row.expected_columns} values, as line 1 has; "
-            f"it has {row.actual_columns}."
-        ) from None
+        # No invalid_row_handler: Arrow's threads may call it while Python ends, which aborts.
+        raise unreadable(path) from None
 
 
 def plain(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -217,15 +260,24 @@ def class_labels(column: pa.Array, path: str, name: str) -> np.ndarray:
         )
     if is_text(column) and pc.all(pc.match_substring_regex(column, WHOLE)).as_py():
         column = column.cast(pa.int64())
+    if pa.types.is_integer(column.type):
+        try:
+            column = column.cast(pa.int64())
+        except pa.ArrowInvalid:
+            raise UserError(
+                f"{path}: column {name} must hold labels of 64 bits; it holds larger numbers. "
+                "Convert them to text."
+            ) from None
     return column.to_numpy(zero_copy_only=False)
 
 
 def read_table(path: str, target: str, features: str | Sequence[str]) -> tuple[pa.Table, list[str]]:
     """Return the columns of a table that `features`, a list or "all", and `target` name.
 
-    With "all" the features are all other columns of numbers; the names of the columns that are
-    left out come second. The target is the last column. Raises UserError for a column that is not
-    there, for a table without rows, and for what the functions above refuse.
+    With "all" the features are all other columns of numbers but the index that pandas writes; the
+    names of the columns that are left out come second. The target is the last column. Raises
+    UserError for a column that is not there, for a table without rows, and for what the functions
+    above refuse.
     """
     names = column_names(path)
     everything = features == "all"
@@ -240,11 +292,14 @@ def read_table(path: str, target: str, features: str | Sequence[str]) -> tuple[p
     features = [name for name in names if name != target] if everything else list(features)
     batches = list(read_chunks(path, [*features, target]))
     if not sum(len(batch) for batch in batches):
-        raise UserError(f"{path} must have rows below the column names; it has none.")
+        raise no_rows(path)
     table = pa.Table.from_batches(batches).select([*features, target]).combine_chunks()
     if not everything:
         return table, []
-    left_out = [name for name in features if not numeric(table.column(name).chunk(0))]
+    index = index_names(path)
+    left_out = [
+        name for name in features if name in index or not numeric(table.column(name).chunk(0))
+    ]
     if len(left_out) == len(features):
         raise UserError(f"{path} must have a column of numbers besides {target}; it has none.")
     return table.drop_columns(left_out), left_out

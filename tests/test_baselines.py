@@ -28,6 +28,14 @@ def test_both_models_are_shown_beside_scikit_learns(finished, capsys):
     assert f"  {metrics['classifier']['test']['accuracy']:.6g}  LogisticRegression" in clusters
 
 
+def test_r2_of_one_row_held_out_is_left_open(finished, capsys):
+    metrics = json.loads(Path("metrics/evaluate.json").read_text())
+    metrics["regression"]["test"]["r2"] = None
+    Path("metrics/evaluate.json").write_text(json.dumps(metrics))
+    baselines.main([])
+    assert "test R^2       -  LinearRegression" in capsys.readouterr().out
+
+
 def test_missing_results_name_their_stage(small):
     with pytest.raises(UserError, match="metrics/evaluate.json is missing; `dvc repro evaluate`"):
         baselines.main([])

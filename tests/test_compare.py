@@ -68,7 +68,7 @@ def said(capsys, *arguments):
 def test_quantiles_are_students():
     for degrees in range(1, 21):
         assert quantile(degrees) == pytest.approx(scipy.stats.t.ppf(0.975, degrees), abs=6e-5)
-    assert quantile(1000) == pytest.approx(scipy.stats.norm.ppf(0.975), abs=6e-5)
+    assert scipy.stats.t.ppf(0.975, 1000) < quantile(1000) == quantile(20)
 
 
 def test_paired_changes_are_judged_by_students_test():
@@ -104,7 +104,19 @@ def test_without_repeats_there_is_no_verdict():
 
 
 def test_change_of_what_never_varies_is_clear():
-    assert verdict(1.0, 2.0, {0: 1.0, 1: 1.0}, {0: 2.0, 1: 2.0}) == "clear"
+    assert verdict(1.0, 2.0, dict.fromkeys(range(3), 1.0), dict.fromkeys(range(3), 2.0)) == "clear"
+
+
+def test_two_seeds_are_too_few_for_a_verdict():
+    assert verdict(1.0, 2.0, {0: 1.0, 1: 1.0}, {0: 2.0, 1: 2.0}) == ""
+    assert verdict(1.0, 2.0, {0: 1.0, 1: 1.0}, {0: 2.0}) == ""
+
+
+def test_change_against_the_mean_of_all_seeds_is_not_clear():
+    a = {0: 0.90, 1: 0.95, 2: 0.95, 3: 0.95, 4: 0.95, 5: 0.95}
+    b = {0: 0.905, 1: 0.92, 2: 0.921, 3: 0.92, 4: 0.919, 5: 0.92}
+    assert verdict(0.90, 0.905, a, b) == "luck?"
+    assert verdict(0.95, 0.92, a, b) == "clear"
 
 
 def test_spread_is_mean_and_sample_deviation():
@@ -149,7 +161,7 @@ def test_differences_are_shown_with_six_digits(repository, capsys):
     assert ["a.loss", "3.3e-09", "1.23457", "+1.23457"] in [line.split() for line in lines]
     assert "a.n" not in "".join(lines)
     assert "many" not in "".join(lines)
-    assert "neither side has been repeated" in lines[-2] + lines[-1]
+    assert "neither side has been run with 3 seeds" in lines[-2] + lines[-1]
 
 
 def test_workspace_is_read_from_its_files(repository, capsys, tmp_path):
@@ -187,9 +199,12 @@ def test_newest_of_the_experiments_of_one_name_is_read(repository, monkeypatch):
 def test_lack_of_repeats_is_said_only_where_no_change_has_a_verdict():
     a = Result("A", {"seed": 0}, {"loss": 1.0, "old": 1.0}, "", "")
     b = Result("B", {"seed": 0, "lr": 1}, {"loss": 2.0}, "", "")
-    again = Result("again", {"seed": 1}, {"loss": 1.1, "old": 1.0}, "", "")
-    assert "neither side" in report(a, b, [], markdown=False)
-    assert "neither side" not in report(a, b, [again], markdown=False)
+    again = [
+        Result("again", {"seed": seed}, {"loss": 1 + seed / 10, "old": 1.0}, "", "")
+        for seed in (1, 2)
+    ]
+    assert "neither side" in report(a, b, again[:1], markdown=False)
+    assert "neither side" not in report(a, b, again, markdown=False)
 
 
 def test_other_code_is_said(repository, capsys):
@@ -257,7 +272,9 @@ def test_bound_on_a_change_fails_if_crossed(repository, capsys, expression, fail
     assert "a.loss" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("expression", ["a.loss", "a.loss=1", "<1", "a.loss<x"])
+@pytest.mark.parametrize(
+    "expression", ["a.loss", "a.loss=1", "<1", "a.loss<x", "a<nan", "a<inf", "a<1_0", "a<=1"]
+)
 def test_odd_bound_is_refused(expression):
     with pytest.raises(UserError, match="--fail-on must be a metric, < or >, and a number"):
         condition(expression)
@@ -265,8 +282,24 @@ def test_odd_bound_is_refused(expression):
 
 def test_bound_on_an_unknown_metric_is_refused(repository, capsys):
     repository(1.0)
-    with pytest.raises(UserError, match=r"got 'a.los'. Did you mean 'a.loss'\?"):
+    with pytest.raises(
+        UserError, match=r"'a.los', which HEAD and workspace lacks. Did you mean 'a.loss'\?"
+    ):
         said(capsys, "HEAD", "workspace", "--fail-on", "a.los<0")
+
+
+def test_damaged_experiment_is_left_out(repository, capsys, tmp_path):
+    repository(1.0)
+    (tmp_path / "m.json").write_text("[1]")
+    with pytest.raises(UserError, match="workspace must hold params.yaml, dvc.lock and metrics"):
+        said(capsys)
+    subprocess.run(["git", "add", "-A"], check=True)
+    tree = subprocess.run(["git", "write-tree"], capture_output=True, text=True, check=True)
+    identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
+    command = ["git", *identity, "commit-tree", "-m", "odd", tree.stdout.strip()]
+    at = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    subprocess.run(["git", "update-ref", f"refs/exps/{at[:2]}/{at[2:]}/odd", at], check=True)
+    assert said(capsys, "HEAD", "HEAD").endswith("have the same parameters and metrics.\n")
 
 
 def test_unknown_revision_is_refused(repository, capsys):
@@ -283,10 +316,11 @@ def test_seeds_that_are_missing_are_run_and_all_are_summed_up(monkeypatch, capsy
     results["no result"] = Result("no result", {"a.seed": 3, "b.seed": 3}, {}, "", "")
     asked = []
     monkeypatch.setattr(seeds, "is_stale", lambda: False)
-    monkeypatch.setattr(seeds, "experiments", lambda: dict.fromkeys(list(results)[1:], "1f"))
+    monkeypatch.setattr(seeds, "experiments", dict)
+    monkeypatch.setattr(seeds, "read_all", lambda _: list(results.values())[1:])
     monkeypatch.setattr(seeds, "read_result", lambda name, _: results[name])
     monkeypatch.setattr(seeds, "dvc", lambda *arguments: asked.append(arguments))
-    seeds.main(["1", "3"])
+    seeds.main(["1", "3", "3"])
     assert asked == [("exp", "run", "--temp", "-S", "a.seed=3", "-S", "b.seed=3")]
     assert capsys.readouterr().out.split()[-5:] == ["loss", "1", "4", "3.60555", "3"]
 
@@ -314,6 +348,8 @@ def test_seeds_are_repeated_once_and_the_workspace_stays(clone):
     assert compared.stdout.splitlines()[-1] == (
         "The results in the workspace are older than its parameters, code or data: run `dvc repro`."
     )
+    gate = run("python", "-m", "tools.compare", "--fail-on", "train_classifier.loss>1", cwd=clone)
+    assert (gate.returncode, "are older than" in gate.stderr) == (1, True)
     run("git", "checkout", "params.yaml", cwd=clone)
     assert "older" not in run("python", "-m", "tools.compare", cwd=clone).stdout
     again = run("python", "-m", "tools.seeds", "5", "7", cwd=clone)

@@ -1,6 +1,7 @@
 import csv
 import itertools
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -20,7 +21,7 @@ def test_arrival_is_the_first_epoch_at_the_goal():
 
 def test_row_sets_the_loss_beside_its_floor():
     metrics = {"train_classifier.loss_floor": 0.3, "classifier.test.accuracy": 0.9}
-    result = Result("SGD-logits", {}, metrics, "", "")
+    result = Result("optimizers-SGD-logits", {}, metrics, "", "")
     history = np.array([[2.0, 0.5], [1.0, 0.8]])
     assert list(optimizers.rows([result], [history], 0.7)) == [("SGD", "logits", 1, 1.0, 0.3, 0.9)]
 
@@ -28,6 +29,21 @@ def test_row_sets_the_loss_beside_its_floor():
 def test_unknown_optimizer_is_refused():
     with pytest.raises(UserError, match="--only must list some of {ASGD, .*}; got 'LBFGS'"):
         optimizers.main(["--only", "SGD,LBFGS"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--epochs", "0"], "--epochs must be a whole number of at least 1; got 0."),
+        (["--lr", "nan"], "must be a number from 0; got nan."),
+        (["--lr", "-1"], "must be a number from 0; got -1.0."),
+    ],
+)
+def test_odd_settings_are_refused_before_anything_is_run(edit, monkeypatch, arguments, sentence):
+    monkeypatch.setattr(optimizers, "grid", None)
+    monkeypatch.setattr(optimizers, "read_result", lambda *_: Result("", {}, {}, "", ""))
+    with pytest.raises(UserError, match=re.escape(sentence)):
+        optimizers.main(arguments)
 
 
 def test_grid_is_run_once_and_shown(clone):
@@ -41,7 +57,7 @@ def test_grid_is_run_once_and_shown(clone):
     )
     assert run("dvc", "repro", cwd=clone).returncode == 0
     run("git", "commit", "-qam", "Small", cwd=clone)
-    command = ("python", "-m", "tools.optimizers", "--only", "SGD,Adam", "--epochs", "4")
+    command = ("python", "-m", "tools.optimizers", "--only", "SGD,Adam,SGD", "--epochs", "2")
     first = run(*command, cwd=clone)
     assert first.returncode == 0, first.stderr
     assert first.stderr.count("optimizers: ") == 4
@@ -63,17 +79,18 @@ def test_grid_is_run_once_and_shown(clone):
 def test_run_is_made_anew_if_parameters_code_or_tables_have_changed(monkeypatch):
     section = optimizers.SECTION
     settings = {"train_classifier.epochs": 4, "train_classifier.loss_on": "logits"}
+    settings |= {"train_classifier.snapshots": (0,)}
     settings |= {f"{section}.name": "SGD", f"{section}.lr": 0.1}
     own = Result("workspace", {**settings, "seed": 0}, {}, "code", "tables")
     monkeypatch.setattr(optimizers, "LOSSES", ("logits",))
-    monkeypatch.setattr(optimizers, "experiments", lambda: {"SGD-logits": "1f"})
+    monkeypatch.setattr(optimizers, "experiments", lambda: {"optimizers-SGD-logits": "1f"})
     for change, times in (
         ({}, 0),
         ({"parameters": {**own.parameters, "seed": 1}}, 2),
         ({"code": "other"}, 2),
         ({"tables": "other"}, 2),
     ):
-        asked, results = [], {"workspace": own, "SGD-logits": replace(own, **change)}
+        asked, results = [], {"workspace": own, "optimizers-SGD-logits": replace(own, **change)}
         monkeypatch.setattr(optimizers, "read_result", lambda name, _, at=results: at[name])
         monkeypatch.setattr(optimizers, "dvc", lambda *arguments, at=asked: at.append(arguments))
         list(optimizers.grid(["SGD"], 0.1, 4))
@@ -84,11 +101,11 @@ def test_goal_is_a_share_of_the_bayes_accuracy(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     metrics = {"train_classifier.loss_floor": 0.3, "classifier.test.accuracy": 0.85}
     metrics["classifier.bayes_accuracy"] = 0.9
-    result = Result("SGD-logits", {f"{optimizers.SECTION}.lr": 0.1}, metrics, "", "")
+    result = Result("optimizers-SGD-logits", {f"{optimizers.SECTION}.lr": 0.1}, metrics, "", "")
     asked = []
     monkeypatch.setattr(optimizers, "read_result", lambda *_: result)
     monkeypatch.setattr(optimizers, "grid", lambda *each: asked.append(each) or [result])
-    monkeypatch.setattr(optimizers, "experiments", lambda: {"SGD-logits": "1f"})
+    monkeypatch.setattr(optimizers, "experiments", lambda: {"optimizers-SGD-logits": "1f"})
     monkeypatch.setattr(optimizers, "draw", lambda *_: None)
     history = "epoch,loss,accuracy\n0,2,0.5\n1,1.5,0.895\n"  # 0.99 * 0.9 = 0.891
     monkeypatch.setattr(optimizers, "git", lambda *_: history)
@@ -102,7 +119,7 @@ def test_each_loss_has_its_panel_and_each_optimizer_its_curve(monkeypatch):
     monkeypatch.setattr(optimizers.figures, "save", lambda figure, path: drawn.append(figure))
     pairs = list(itertools.product(optimizers.LOSSES, ("SGD", "Adam")))
     parameters = {f"{optimizers.SECTION}.lr": 0.1}
-    results = [Result(f"{name}-{loss}", parameters, {}, "", "") for loss, name in pairs]
+    results = [Result(f"optimizers-{name}-{loss}", parameters, {}, "", "") for loss, name in pairs]
     histories = [np.array([[1.0, number / 10]] * 3) for number in range(4)]
     optimizers.draw(results, histories, 0.99)
     for axes, loss, accuracies in zip(

@@ -194,6 +194,13 @@ def test_any_number_of_features_is_trained_and_drawn(small, n_features):
             assert np.asarray(image.convert("L")).min() < 80, path
 
 
+def test_features_on_one_line_are_drawn(small):
+    k = np.arange(40) % 9
+    table = pd.DataFrame({"a": k, "b": 2 * k, "c": 3 * k})
+    run_on(table.assign(t=k), table.assign(t=np.where(k > 4, "u", "v")))
+    assert Path("metrics/report.html").is_file()
+
+
 def test_names_of_columns_and_classes_are_no_formulas(small):
     line, classes = (table.rename(columns={"f0": "$\\a$ _<b>"}) for table in frame(2))
     run_on(line, classes.assign(t=np.where(classes["t"] == "u", "$\\c$ <i>", "_%")))
@@ -351,6 +358,11 @@ def foreign():
         {"mean": [0.0]},
         {"scale": [0.0, 1.0]},
         {"code": "import os"},
+        {"features": ["x1", "x1"]},
+        {"labels": [0, 0]},
+        {"labels": [0, 10**30]},
+        {"labels": ["a", "\ud800"]},
+        {"mean": [0.0, 0.0]},
     ):
         save_file(state, "other", metadata={"model": json.dumps(entry | change)})
         yield Path("other").read_bytes()
@@ -363,6 +375,37 @@ def foreign():
         metadata={"model": json.dumps(entry)},
     )
     yield Path("other").read_bytes()
+
+
+def test_weights_that_no_training_makes_are_refused(finished):
+    facts = {"model": json.dumps(predict.load(CLASSIFIER).facts.model_dump(exclude_none=True))}
+    state = load_file(CLASSIFIER)
+    for name, odd in (
+        ("0.weight", state["0.weight"] * np.nan),
+        ("1.running_var", -state["1.running_var"]),
+        ("3.bias", state["3.bias"].double()),
+    ):
+        save_file({**state, name: odd}, "odd.safetensors", metadata=facts)
+        with pytest.raises(UserError, match="odd.safetensors must be a model that"):
+            predict.load("odd.safetensors")
+    save_file(state, "good.safetensors", metadata=facts)
+    assert predict.load("good.safetensors").labels == [0, 1]
+
+
+def test_output_is_never_the_input(finished):
+    Path("in.csv").write_text("x\n1\n")
+    with pytest.raises(UserError, match=r"OUTPUT must be another file than INPUT; both are in.csv"):
+        predict.main([REGRESSION, "in.csv", "-o", "./in.csv"])
+    assert Path("in.csv").read_text() == "x\n1\n"
+
+
+def test_full_disk_behind_standard_output_is_said(finished):
+    Path("in.csv").write_text("x\n1\n")
+    here = os.getcwd()
+    command = f"python -m tools.predict {here}/{REGRESSION} {here}/in.csv >/dev/full"
+    ended = run("bash", "-c", command, cwd=PROJECT)
+    assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
+    assert ended.stderr.startswith("Standard output cannot be written")
 
 
 def test_foreign_and_damaged_models_are_refused_in_one_sentence(finished):

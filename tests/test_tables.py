@@ -41,6 +41,8 @@ WRONG = [
     ("a|t\n1|2\n", " must have commas between its values; line 1 has bars. Save it with commas."),
     ("a,t\n1,2\n1,2,3\n", ": row 2 must have 2 values, as line 1 has; it has 3."),
     ("a,t\n1,2\n5\n", ": row 2 must have 2 values, as line 1 has; it has 1."),
+    ('a,n,t\n1,u,2\n2,"v,3\n3,w,4\n', ": the quotation mark that opens in row 2 must be closed; it is not. Close it."),
+    ("a,t", " must have rows below the column names; it has none."),
     ("a,u\n1,2\n", ": column t must be one of {a, u}; it is not. Correct target or features in params.yaml."),
     ("n,t\nu,1\nv,2\n", " must have a column of numbers besides t; it has none."),
     ("split,t\n1,2\n2,3\n", ": column split has the name of the pipeline's own; rename it."),
@@ -160,7 +162,8 @@ def test_all_features_are_all_columns_of_numbers_and_the_rest_is_named(own, caps
     own("regression", "own.csv", "a,day,t,n\n1,2026-01-01,2,u\n4,2026-01-02,5,v\n7,x,8,w\n")
     call_main("generate_data")
     assert (
-        "3 rows of 1 features, 1 held out, without day, n (no numbers)" in capsys.readouterr().out
+        "3 rows of 1 features, 1 held out, without day, n (no numbers, or the index)"
+        in capsys.readouterr().out
     )
     table = pd.read_parquet("data/raw/regression.parquet")
     assert list(table) == ["a", "t", "split"]
@@ -293,6 +296,35 @@ def test_column_split_that_is_not_used_is_no_trouble(own):
     own("regression", "own.csv", "a,split,t\n1,u,3\n2,v,4\n", ("features: all", "features: [a]"))
     call_main("generate_data")
     assert sorted(pd.read_parquet("data/raw/regression.parquet")["a"]) == [1, 2]
+
+
+def test_quotes_inside_a_value_are_no_trouble(own):
+    own("regression", "own.csv", 'n,a,t\n5" pipe,1,2\n"a ""b"", c",3,4\n')
+    call_main("generate_data")
+    assert sorted(pd.read_parquet("data/raw/regression.parquet")["a"]) == [1, 3]
+
+
+def test_value_longer_than_a_block_is_told(tmp_path):
+    (tmp_path / "own.csv").write_text("a,t\n1,2\n" + "1" * (3 * tables.BLOCK) + ",3\n")
+    with pytest.raises(UserError, match=f"must have rows of less than {tables.BLOCK} bytes"):
+        list(read_chunks(str(tmp_path / "own.csv"), ["a", "t"]))
+
+
+def test_index_that_pandas_writes_is_no_feature(own, capsys):
+    frame = pd.DataFrame({"a": [1, 2, 3, 4], "t": [5, 6, 7, 8]}).iloc[[2, 0, 3, 1]]
+    frame.to_parquet("data/external/own.parquet")
+    own("regression", "own.parquet")
+    call_main("generate_data")
+    assert list(pd.read_parquet("data/raw/regression.parquet")) == ["a", "t", "split"]
+    assert "without __index_level_0__ (no numbers, or the index)" in capsys.readouterr().out
+
+
+def test_labels_beyond_64_bits_are_refused(own):
+    labels = np.array([2**63 + 5, 1] * 2, dtype=np.uint64)
+    own("classification", "own.parquet", {"a": [1, 2, 3, 4], "t": labels})
+    assert refusal().endswith(
+        "column t must hold labels of 64 bits; it holds larger numbers. Convert them to text."
+    )
 
 
 def test_missing_whole_number_is_no_label(own):

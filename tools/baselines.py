@@ -17,6 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from stages.files import require
+from tools.compare import text
 
 
 def score(path: str, model) -> float:
@@ -41,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logistic = make_pipeline(StandardScaler(), LogisticRegression())
     r2 = score("data/raw/regression.parquet", LinearRegression())
     accuracy = score("data/raw/classification.parquet", logistic)
-    print(f"test R^2       {ours['regression']['test']['r2']:.6g}  LinearRegression {r2:.6g}")
+    r2_here = text(ours["regression"]["test"]["r2"])
+    print(f"test R^2       {r2_here}  LinearRegression {r2:.6g}")
     print(
         f"test accuracy  {ours['classifier']['test']['accuracy']:.6g}  "
         f"LogisticRegression {accuracy:.6g}"

@@ -8,11 +8,12 @@ own tables, show how much luck moves a metric (`make seeds` runs them). Behind e
 the verdict:
 
 - Both have repeats with the same seeds: their differences d = B - A, seed by seed, have a mean and
-  a standard deviation s, of n seeds. `clear` if |mean| > t s / sqrt(n).
+  a standard deviation s, of n seeds. `clear` if |mean| > t s / sqrt(n) and the change has its sign.
 - One of them has n repeats, of standard deviation s: two single runs that differ by luck alone
   have a difference of standard deviation s sqrt(2). `clear` if |B - A| > t s sqrt(2).
 
-t is Student's, two-sided 95 %, with n - 1 degrees of freedom; anything else is `luck?`.
+t is Student's, two-sided 95 %, with n - 1 degrees of freedom; anything else is `luck?`, and with
+fewer than three seeds there is no verdict.
 """
 
 import argparse
@@ -24,6 +25,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,10 +35,11 @@ from stages.errors import UserError
 from stages.metrics import leaves
 from stages.yaml_loader import Loader
 
-# Quantiles 0.975 of Student's t for 1, 2, ... degrees of freedom; beyond them, that of the normal.
+# Quantiles 0.975 of Student's t for 1, 2, ... degrees of freedom; for more, the last is a bit wide.
 T = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)
 T += (2.2010, 2.1788, 2.1604, 2.1448, 2.1314, 2.1199, 2.1098, 2.1009, 2.0930, 2.0860)
-NORMAL = 1.9600
+
+FEWEST = 3  # seeds; two agree too often by luck
 
 Flat = dict[str, object]
 
@@ -87,7 +90,7 @@ def experiments() -> dict[str, str]:
         "for-each-ref", "--sort=creatordate", "--format=%(refname) %(objectname)", "refs/exps"
     )
     if listed is None:
-        raise UserError("tools.compare must run in a Git repository; this is none.")
+        raise UserError("This must run in a Git repository; here is none.")
     pairs = (line.split() for line in listed.splitlines())
     found = (re.fullmatch(r"refs/exps/\w\w/\w{38}/(.+)", name) and (name, at) for name, at in pairs)
     return {name.rpartition("/")[2]: at for name, at in filter(None, found)}
@@ -114,17 +117,24 @@ def read_result(name: str, revision: str | None) -> Result:
     try:
         parameters = dict(leaves(yaml.load(read("params.yaml"), Loader) or {}))
         contents = [json.loads(read(path) or "{}") for path in metric_files()]
+        metrics = {key: value for content in contents for key, value in leaves(content)}
         tables = own_tables(read("dvc.lock"))
     except (yaml.YAMLError, ValueError, AttributeError, LookupError, TypeError):
         raise UserError(
             f"{name} must hold params.yaml, dvc.lock and metrics that can be read."
         ) from None
-    metrics = {key: value for content in contents for key, value in leaves(content)}
     numbers = {key: value for key, value in metrics.items() if not isinstance(value, list)}
     # Of the workspace, a commit on no branch: as an experiment, it has changes, no untracked files.
     at = revision or (git("stash", "create") or "").strip() or "HEAD"
     code = (git("rev-parse", f"{at}:stages") or "").strip()
     return Result(name, parameters, numbers, code, tables)
+
+
+def read_all(known: dict[str, str]) -> Iterator[Result]:
+    """Yield the results of all experiments, by name and commit, but of damaged ones."""
+    for name, commit in known.items():
+        with suppress(UserError):
+            yield read_result(name, commit)
 
 
 def own_tables(lock: str) -> str:
@@ -170,12 +180,12 @@ def repeats(result: Result, others: Sequence[Result]) -> dict[tuple, Flat]:
 
 def quantile(degrees: int) -> float:
     """Return Student's t, two-sided 95 %, for a number of degrees of freedom from 1."""
-    return T[degrees - 1] if degrees <= len(T) else NORMAL
+    return T[min(degrees, len(T)) - 1]
 
 
 def is_number(value: object) -> bool:
     """Say whether a metric is a number."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def decimals(value: float, digits: int) -> int:
@@ -208,13 +218,13 @@ def verdict(a: float, b: float, a_values: dict, b_values: dict) -> str:
     `a_values` and `b_values` are the metric by seeds, over the repeats of each side.
     """
     common = sorted(a_values.keys() & b_values.keys(), key=repr)
-    if len(common) >= 2:
+    if len(common) >= FEWEST:
         differences = [b_values[seeds] - a_values[seeds] for seeds in common]
-        size, n = abs(statistics.mean(differences)), len(differences)
+        size, n = statistics.mean(differences) * math.copysign(1, b - a), len(differences)
         bound = quantile(n - 1) * statistics.stdev(differences) / math.sqrt(n)
     else:
         values = max(a_values, b_values, key=len).values()
-        if len(values) < 2:
+        if len(values) < FEWEST:
             return ""
         size = abs(b - a)
         bound = quantile(len(values) - 1) * statistics.stdev(values) * math.sqrt(2)
@@ -288,8 +298,8 @@ def report(a: Result, b: Result, others: Sequence[Result], markdown: bool) -> st
         parts.append(table(head, rows, markdown))
         if not any(row[-1] for row in rows):
             parts.append(
-                "Whether a change is more than luck cannot be said: neither side has been repeated "
-                "with other seeds. `make seeds` repeats the workspace."
+                "Whether a change is more than luck cannot be said: neither side has been run with "
+                f"{FEWEST} seeds or more. `make seeds` repeats the workspace."
             )
     if a.code != b.code:
         parts.append("The code in stages/ differs, too.")
@@ -300,7 +310,7 @@ def report(a: Result, b: Result, others: Sequence[Result], markdown: bool) -> st
 
 def condition(expression: str) -> tuple[str, str, float]:
     """Return metric, sign and bound of an expression such as classifier.test.accuracy<-0.01."""
-    parts = re.fullmatch(r"\s*([^<>]+?)\s*([<>])\s*(\S+)\s*", expression)
+    parts = re.fullmatch(r"\s*([^<>]+?)\s*([<>])\s*([-+.0-9eE]+)\s*", expression)
     try:
         name, sign, bound = parts.groups()
         return name, sign, float(bound)
@@ -315,9 +325,15 @@ def failure(a: Result, b: Result, name: str, sign: str, bound: float) -> str:
     """Return the sentence that a change has crossed its bound, or nothing."""
     old, new = a.metrics.get(name), b.metrics.get(name)
     if not (is_number(old) and is_number(new)):
-        near = difflib.get_close_matches(name, b.metrics, n=1)
+        lacking = " and ".join(
+            each.name for each in (a, b) if not is_number(each.metrics.get(name))
+        )
+        near = difflib.get_close_matches(name, a.metrics.keys() & b.metrics.keys(), n=1)
         meant = f" Did you mean '{near[0]}'?" if near else ""
-        raise UserError(f"--fail-on must name a metric that both sides have; got '{name}'.{meant}")
+        raise UserError(
+            f"--fail-on must name a metric that both sides have; got '{name}', which {lacking} "
+            f"lacks.{meant}"
+        )
     change = difference(old, new)
     crossed = float(change) < bound if sign == "<" else float(change) > bound
     return f"{name} changed by {change}, which is {sign} {bound:g}." if crossed else ""
@@ -339,13 +355,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     known = experiments()
     a, b = find(options.a, known), find(options.b, known)
     failures = list(filter(None, (failure(a, b, *each) for each in conditions)))
-    others = [read_result(name, commit) for name, commit in known.items()]
+    others = list(read_all(known))
     print(report(a, b, others, options.md))
     if "workspace" in (a.name, b.name) and is_stale():
-        print(
-            "\nThe results in the workspace are older than its parameters, code or data: run "
+        stale = (
+            "The results in the workspace are older than its parameters, code or data: run "
             "`dvc repro`."
         )
+        if conditions:
+            raise UserError(stale)
+        print(f"\n{stale}")
     if failures:
         raise UserError("\n".join(failures))
 

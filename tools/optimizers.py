@@ -2,7 +2,7 @@
 
     python -m tools.optimizers [--epochs N] [--lr LR] [--only NAME,...]
 
-Each run is a DVC experiment, named <optimizer>-<loss_on>, in a folder of its own; one that is there
+Each run is a DVC experiment, optimizers-<name>-<loss_on>, in a folder of its own; one that is there
 already, with the same parameters, code and tables, is not run again. All take one learning rate,
 that of params.yaml if not said otherwise, and torch's own values for the rest. Writes
 metrics/optimizers.csv and metrics/optimizers.png over what they hold, and prints the table.
@@ -26,7 +26,7 @@ from stages import figures
 from stages.errors import UserError
 from stages.metrics import write_csv
 from stages.optimizers import OPTIMIZERS
-from tools.compare import Result, dvc, experiments, git, read_result, table, text
+from tools.compare import Result, dvc, experiments, git, is_number, read_result, table, text
 
 TABLE = "metrics/optimizers.csv"
 FIGURE = "metrics/optimizers.png"
@@ -40,16 +40,15 @@ HEAD = ("optimizer", "loss_on", "epochs to arrive", "final loss", "loss floor", 
 def grid(names: Sequence[str], lr: float, epochs: int) -> Iterator[Result]:
     """Yield the results of all runs, which are made where they are not there."""
     own = read_result("workspace", None)
-    if "train_classifier.epochs" not in own.parameters:
-        raise UserError("params.yaml must have the section train_classifier; it has none.")
     kept = {f"{SECTION}.name", f"{SECTION}.lr"}
     extra = [key for key in own.parameters if key.startswith(SECTION) and key not in kept]
     pairs = list(itertools.product(LOSSES, names))
     for number, (loss_on, optimizer) in enumerate(pairs, start=1):
-        name = f"{optimizer}-{loss_on}"
+        name = f"optimizers-{optimizer}-{loss_on}"
         settings = {
             "train_classifier.epochs": epochs,
             "train_classifier.loss_on": loss_on,
+            "train_classifier.snapshots": (0,),  # no more than there are epochs
             f"{SECTION}.name": optimizer,
             f"{SECTION}.lr": lr,
         }
@@ -62,7 +61,10 @@ def grid(names: Sequence[str], lr: float, epochs: int) -> Iterator[Result]:
             print(f"optimizers: {number} of {len(pairs)}, {name}", file=sys.stderr)
             if found:
                 dvc("exp", "remove", name)
-            changes = [f"{key}={value}" for key, value in settings.items()]
+            changes = [
+                f"{key}={list(value) if isinstance(value, tuple) else value}"
+                for key, value in settings.items()
+            ]
             changes += [f"~{key}" for key in extra]
             options = itertools.chain(*(("-S", each) for each in changes))
             dvc("exp", "run", "--temp", "--name", name, *options)
@@ -87,7 +89,7 @@ def rows(
 ) -> Iterator[tuple]:
     """Yield the rows of the table, as HEAD names them."""
     for result, losses in zip(results, histories, strict=True):
-        optimizer, _, loss_on = result.name.partition("-")
+        _, optimizer, loss_on = result.name.split("-")
         epochs = arrival(losses[:, 1], goal)
         floor = result.metrics["train_classifier.loss_floor"]
         accuracy = result.metrics["classifier.test.accuracy"]
@@ -113,7 +115,7 @@ def draw(results: Sequence[Result], histories: Sequence[np.ndarray], goal: float
                 markevery=(place / 20 + 0.02, 0.25),
                 markersize=5,
                 linewidth=1.6,
-                label=result.name.partition("-")[0],
+                label=result.name.split("-")[1],
             )
         for axes, loss_on in zip(panels, LOSSES, strict=True):
             axes.axhline(goal, color="#555555", linestyle=":", label=f"goal: {goal:.4g}")
@@ -138,12 +140,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--only", metavar="NAME,...", default=",".join(OPTIMIZERS), help="default: all"
     )
     options = parser.parse_args(arguments)
-    names = options.only.split(",")
+    names = list(dict.fromkeys(options.only.split(",")))
     for name in names:
         if name not in OPTIMIZERS:
             raise UserError(f"--only must list some of {{{', '.join(OPTIMIZERS)}}}; got '{name}'.")
+    if options.epochs < 1:
+        raise UserError(f"--epochs must be a whole number of at least 1; got {options.epochs}.")
     own = read_result("workspace", None)
-    lr = options.lr if options.lr is not None else own.parameters[f"{SECTION}.lr"]
+    lr = own.parameters.get(f"{SECTION}.lr") if options.lr is None else options.lr
+    if not (is_number(lr) and lr >= 0):
+        raise UserError(f"--lr, or {SECTION}.lr in params.yaml, must be a number from 0; got {lr}.")
     results = list(grid(names, lr, options.epochs))
     histories = [history(result.name) for result in results]
     best = max(losses[:, 1].max() for losses in histories)

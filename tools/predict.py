@@ -75,8 +75,13 @@ class Model:
         n_features = len(self.facts.features)
         plain = self.facts.model_dump(exclude_none=True)
         self.standardization = Standardization.of(plain)
-        wanted = {(n_features,)}
-        if {self.standardization.mean.shape, self.standardization.scale.shape} != wanted:
+        shapes = {self.standardization.mean.shape, self.standardization.scale.shape}
+        if shapes != {(n_features,)} or len(set(self.facts.features)) < n_features:
+            raise ValueError
+        if (self.facts.mean is None) != (self.facts.scale is None):
+            raise ValueError
+        weights = [tensor for name, tensor in state.items() if name != "1.num_batches_tracked"]
+        if not all(each.dtype == torch.float32 and each.isfinite().all() for each in weights):
             raise ValueError
         self.state = {name: tensor.double() for name, tensor in state.items()}
         if record is RegressionFacts:
@@ -87,6 +92,9 @@ class Model:
                 raise ValueError
             return
         self.labels = list(self.facts.labels)
+        self.classes = pa.array(self.labels)  # which raises what `load` expects for odd ones
+        if len(set(self.labels)) < len(self.labels) or (state["1.running_var"] < 0).any():
+            raise ValueError
         sizes = (n_features, state["0.weight"].shape[0], len(self.labels))
         if sizes != (self.facts.n_features, self.facts.hidden, self.facts.n_classes):
             raise ValueError
@@ -103,7 +111,7 @@ class Model:
             return {"prediction": pa.array(y_hat.numpy())}
         probabilities = self.network(x.float().double())  # features are stored as float32
         classes = probabilities.argmax(dim=1).numpy()
-        columns = {"prediction": pa.array(self.labels).take(pa.array(classes))}
+        columns = {"prediction": self.classes.take(pa.array(classes))}
         for number, label in enumerate(self.labels):
             columns[f"probability_{label}"] = pa.array(
                 probabilities[:, number].contiguous().numpy()
@@ -128,6 +136,7 @@ def load(path: str) -> Model:
         KeyError,
         IndexError,
         AttributeError,
+        OverflowError,
     ):
         raise UserError(
             f"{path} must be a model that {MAKERS} made; it is not, or damaged."
@@ -180,6 +189,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.output and not options.output.endswith((".csv", ".parquet")):
         raise UserError(f"OUTPUT must be a .csv or a .parquet file; got '{options.output}'.")
+    paths = list(filter(None, (options.input, options.output)))
+    if len(paths) == 2 and all(map(os.path.exists, paths)) and os.path.samefile(*paths):
+        raise UserError(f"OUTPUT must be another file than INPUT; both are {options.input}.")
     torch.set_num_threads(1)
     model = load(options.model)
     check_columns(model, options.input)
@@ -190,6 +202,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:  # as of `| head`, which has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise UserError(f"Standard output cannot be written: {error.strerror or error}.") from None
     if options.output:
         print(f"{options.output}: {n_rows} predictions of {model.facts.target}")
 

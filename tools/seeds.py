@@ -19,6 +19,7 @@ from tools.compare import (
     is_number,
     is_seed,
     is_stale,
+    read_all,
     read_result,
     repeats,
     table,
@@ -35,11 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("seeds", nargs="*", type=int, default=SEEDS, metavar="SEED")
-    seeds = parser.parse_args(arguments).seeds
+    seeds = dict.fromkeys(parser.parse_args(arguments).seeds)
+    if min(seeds) < 0:
+        raise UserError(f"SEED must be a whole number from 0; got {min(seeds)}.")
 
     def found():
         own = read_result("workspace", None)
-        return own, repeats(own, [read_result(*each) for each in experiments().items()])
+        return own, repeats(own, list(read_all(experiments())))
 
     if is_stale():
         raise UserError(
@@ -60,6 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if is_number(value) and len(values) > 1:
             numbers = (value, statistics.mean(values), statistics.stdev(values))
             rows.append((key, *(f"{number:.6g}" for number in numbers), str(len(values))))
+    if not rows:
+        raise UserError("SEED must be another one than the workspace's own; it is all there is.")
     head = ("metric", "workspace", "mean", "standard deviation", "seeds")
     print(table(head, rows, markdown=False))
 
