@@ -226,10 +226,12 @@ def seen_flat(X: np.ndarray, y: np.ndarray, facts: dict, simulated: bool) -> fig
     features, labels = facts["features"], facts["labels"]
     if len(features) == 2:
         points = Standardization.of(facts).undo(X)
-        return figures.View(points, tuple(features), labels, equal=simulated)
+        return figures.View(points, tuple(figures.short(features)), labels, equal=simulated)
     if len(features) == 1:
         points = np.column_stack([Standardization.of(facts).undo(X), y])
-        return figures.View(points, (features[0], "number of the class"), labels, equal=False)
+        return figures.View(
+            points, (*figures.short(features), "number of the class"), labels, equal=False
+        )
     centered = X - X.mean(axis=0)
     _, sizes, directions = np.linalg.svd(centered, full_matrices=False)
     sizes, directions = sizes[:2], directions[:2]  # (2,), (2, n_features)

@@ -48,8 +48,19 @@ SQUARE = (5.6, 5.9)
 PANELS = 12  # of one figure at most
 NUMBERED = 12  # classes, of which a confusion matrix still has room for numbers
 
+NAME = 20  # characters of a name of a column or class
+
 FRAMES = 101  # of the film at most
 FRAME_MS, LAST_FRAME_MS = 60, 2000
+
+
+def short(names: Sequence[object]) -> list[str]:
+    """Return names as a figure has room for: cut to NAME, and numbered if that makes two alike."""
+    texts = [str(name) for name in names]
+    cut = [text if len(text) <= NAME else f"{text[: NAME - 1]}…" for text in texts]
+    if len(set(cut)) == len(cut):
+        return cut
+    return [f"{number}: {text}" for number, text in enumerate(cut)]
 
 
 @contextmanager
@@ -76,7 +87,10 @@ def add_legend(figure: Figure, axes: Sequence[Axes], *lines: Line2D) -> None:
     """
     named = {line.get_label(): line for each in axes for line in each.get_lines()}
     named |= {line.get_label(): line for line in lines}
+    lengths = sorted(map(len, named), reverse=True)
     columns = int(figure.get_figwidth() / 2)
+    while columns > 1 and 0.5 * columns + 0.075 * sum(lengths[:columns]) > figure.get_figwidth():
+        columns -= 1  # in inches: a sample and a letter
     rows = -(-len(named) // columns)
     figure.subplots_adjust(bottom=(0.75 + 0.22 * rows) / figure.get_figheight())
     figure.legend(named.values(), named.keys(), loc="lower center", ncols=columns)
@@ -86,7 +100,8 @@ def point_axes(figure: Figure, x: np.ndarray, y: np.ndarray, names: Sequence[str
     """Return axes with the training points; `names` are those of x and y."""
     axes = figure.subplots()
     axes.plot(x, y, MARKERS[0], color=COLORS[4], label="training points", **POINTS)
-    axes.set(xlabel=names[0], ylabel=names[1])
+    xlabel, ylabel = short(names)
+    axes.set(xlabel=xlabel, ylabel=ylabel)
     return axes
 
 
@@ -95,7 +110,7 @@ def draw_regression_data(path: str, X: np.ndarray, y: np.ndarray, names: Sequenc
 
     `names` are those of the features, then that of y.
     """
-    *features, target = names
+    *features, target = short(names)
     with style():
         if len(features) == 1:
             figure = Figure()
@@ -258,15 +273,16 @@ class View:
 
 def plot_classes(axes: Axes, view: View, classes: np.ndarray, label: str) -> None:
     """Plot the points of a view, each with the color and marker of its class, (n,)."""
-    for number in range(len(view.classes)):  # one without points, too, for the legend
+    for number, name in enumerate(short(view.classes)):  # one without points, too, for the legend
         axes.plot(
             *view.points[classes == number].T,
             MARKERS[(number + number // len(COLORS)) % len(MARKERS)],
             color=COLORS[number % len(COLORS)],
-            label=f"{label} {view.classes[number]}",
+            label=f"{label} {name}",
             **POINTS,
         )
-    axes.set(xlabel=view.axes[0], ylabel=view.axes[1], aspect="equal" if view.equal else "auto")
+    xlabel, ylabel = view.axes
+    axes.set(xlabel=xlabel, ylabel=ylabel, aspect="equal" if view.equal else "auto")
 
 
 def draw_classes(path: str, view: View, classes: np.ndarray, label: str, title: str) -> None:
@@ -320,15 +336,24 @@ def draw_confusion(path: str, counts: np.ndarray, names: Sequence[object]) -> No
     The darker, the larger the share of the class.
     """
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    ticks = np.arange(len(names))
+    names, ticks = short(names), np.arange(len(names))
+    longest, upright = max(map(len, names)), sum(map(len, names)) > 36
+    # In inches: a square of 4.4, and the names and titles beside and below it.
+    left, bottom = 0.6 + 0.09 * longest, 0.5 + (0.09 * longest if upright else 0.15)
+    width, height = left + 4.4 + 0.2, bottom + 4.4 + 0.4
     with style():
-        figure = Figure(figsize=(5.6, 5.3))
-        figure.subplots_adjust(left=0.2, bottom=0.13)
+        figure = Figure(figsize=(width, height))
+        figure.subplots_adjust(
+            left=left / width,
+            right=(left + 4.4) / width,
+            bottom=bottom / height,
+            top=(bottom + 4.4) / height,
+        )
         axes = figure.subplots()
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         axes.set(xlabel="predicted class", ylabel="actual class")
         axes.set_title("Classifier: test points by actual and predicted class")
-        axes.set_xticks(ticks, names, rotation=90 if len(names) > 4 else 0)
+        axes.set_xticks(ticks, names, rotation=90 if upright else 0)
         axes.set_yticks(ticks, names)
         axes.grid(visible=False)
         if len(names) <= NUMBERED:

@@ -1,3 +1,4 @@
+import itertools
 import json
 import math
 import shutil
@@ -420,6 +421,39 @@ def test_legend_names_the_classes_by_their_labels(drawn):
     view = figures.View(np.array([[0.0, 1.0], [2.0, 3.0]]), ("a", "b"), ["u", "v"], equal=False)
     figures.draw_classes("classes", view, np.array([1, 0]), "class", "A title")
     assert legend(drawn["classes"]) == ["class u", "class v"]
+
+
+def test_names_are_cut_to_what_a_figure_has_room_for():
+    assert figures.short([1, "a" * figures.NAME]) == ["1", "a" * figures.NAME]
+    assert figures.short(["b" * 30]) == ["b" * (figures.NAME - 1) + "…"]
+    first, second = figures.short(["c" * 30 + "1", "c" * 30 + "2"])
+    assert first[:3] == "0: "
+    assert second[:3] == "1: "
+
+
+@pytest.mark.parametrize("n_classes", [2, 5])
+def test_names_of_classes_stay_inside_the_confusion_matrix(drawn, n_classes):
+    names = [f"Very dissatisfied {number}" for number in range(n_classes)]
+    figures.draw_confusion("confusion", np.eye(n_classes, dtype=int), names)
+    figure = drawn["confusion"]
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    box = axes.get_tightbbox()
+    assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+    assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1
+    assert [text.get_text() for text in axes.get_xticklabels()] == names
+    boxes = [text.get_window_extent() for text in axes.get_xticklabels()]
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
+
+
+def test_legend_of_long_names_stays_inside_the_figure(drawn):
+    names = [f"{letter * figures.NAME}" for letter in "WxyzM"]
+    view = figures.View(np.arange(10.0).reshape(5, 2), ("a", "b"), names, equal=False)
+    figures.draw_classes("classes", view, np.arange(5), "predicted class", "A title")
+    figure = drawn["classes"]
+    figure.draw_without_rendering()
+    box = figure.legends[0].get_window_extent()
+    assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
 
 
 def test_several_features_are_seen_along_their_widest_spread():
