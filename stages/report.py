@@ -16,6 +16,7 @@ with quick_imports():
     import csv
     import hashlib
     import json
+    import re
     from base64 import b64encode
     from html import escape
     from pathlib import Path
@@ -105,11 +106,16 @@ def shown(value: object) -> str:
     return f"<span>{text}</span>" if len(text) > 20 else text  # which may break anywhere
 
 
+def breakable(name: str) -> str:
+    """Return a name that breaks, where it must, after its dots and slashes."""
+    return re.sub(r"([./])", r"\1<wbr>", escape(name))
+
+
 def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Return a table; the first cell of a row is its heading."""
     columns = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
     lines = [
-        f'<tr><th scope="row">{escape(str(first))}</th>'
+        f'<tr><th scope="row">{breakable(str(first))}</th>'
         + "".join(f"<td>{shown(cell)}</td>" for cell in rest)
         + "</tr>"
         for first, *rest in rows

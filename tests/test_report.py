@@ -95,7 +95,7 @@ def test_page_shows_every_number_beside_its_limit(finished):
 
 def test_page_shows_parameters_size_and_md5(finished):
     text = Path(REPORT).read_text()
-    assert '<th scope="row">train_classifier.optimizer.name</th><td>RMSprop</td>' in text
+    assert '<th scope="row">train_classifier.<wbr>optimizer.<wbr>name</th><td>RMSprop</td>' in text
     content = Path("data/raw/regression.parquet").read_bytes()
     md5 = hashlib.md5(content).hexdigest()
     cells = f"<td>8</td><td>8</td><td>{len(content)}</td><td><span>{md5}</span></td>"
