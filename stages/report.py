@@ -102,7 +102,9 @@ svg text { fill: var(--soft); font: 12px system-ui, sans-serif }
 
 def shown(value: object) -> str:
     """Return a value as the page shows it."""
-    text = escape(f"{value:.6g}" if isinstance(value, float) else json.dumps(value).strip('"'))
+    if not isinstance(value, str):
+        value = f"{value:.6g}" if isinstance(value, float) else json.dumps(value)
+    text = escape(value)
     return f"<span>{text}</span>" if len(text) > 20 else text  # which may break anywhere
 
 

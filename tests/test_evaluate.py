@@ -465,6 +465,14 @@ def test_several_features_are_seen_along_their_widest_spread():
     assert np.corrcoef(points[:, 1], X[:, 2])[0, 1] > 0.99
 
 
+def test_features_on_one_line_have_no_second_component():
+    X = np.outer(np.random.default_rng(0).standard_normal(60), [0.1, 0.2, 0.3])
+    facts = {"features": ["a", "b", "c"], "labels": [0, 1]}
+    points = seen_flat(X, np.zeros(60), facts, simulated=False).points
+    assert np.ptp(points[:, 0]) > 1
+    assert not points[:, 1].any()
+
+
 def test_confusion_has_a_row_for_each_actual_class(drawn):
     pairs = list(confuse(np.array([0, 0, 0, 1]), np.array([0, 1, 1, 1]), ["u", "v"]))
     assert pairs == [("u", "u"), ("u", "v"), ("u", "v"), ("v", "v")]

@@ -194,13 +194,6 @@ def test_any_number_of_features_is_trained_and_drawn(small, n_features):
             assert np.asarray(image.convert("L")).min() < 80, path
 
 
-def test_features_on_one_line_are_drawn(small):
-    k = np.arange(40) % 9
-    table = pd.DataFrame({"a": k, "b": 2 * k, "c": 3 * k})
-    run_on(table.assign(t=k), table.assign(t=np.where(k > 4, "u", "v")))
-    assert Path("metrics/report.html").is_file()
-
-
 def test_names_of_columns_and_classes_are_no_formulas(small):
     line, classes = (table.rename(columns={"f0": "$\\a$ _<b>"}) for table in frame(2))
     run_on(line, classes.assign(t=np.where(classes["t"] == "u", "$\\c$ <i>", "_%")))

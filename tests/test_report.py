@@ -8,6 +8,7 @@ import pytest
 from conftest import call_main
 from stages.errors import UserError
 from stages.report import REPORT, curve, data_rows, regression_rows, shown, table
+from tools.compare import text
 
 FIGURES = 9
 CURVES = 4
@@ -149,6 +150,11 @@ def test_names_cannot_change_the_page():
     made = table("<i>", ["<b>"], [["<script>", "<u>", 0.5]])
     assert not re.search(r"<(i|b|u|script)>", made)
     assert shown("a & b") == "a &amp; b"
+
+
+def test_texts_are_shown_as_they_are_written():
+    assert shown("Größe") == text("Größe") == "Größe"
+    assert shown([0.5, True, None]) == text([0.5, True, None]) == "[0.5, true, null]"
 
 
 def test_figure_of_many_parts_takes_the_whole_width(page):

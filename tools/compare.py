@@ -235,7 +235,9 @@ def text(value: object) -> str:
     """Return a value as the table shows it, `-` for none."""
     if isinstance(value, float):
         return f"{value:.6g}"
-    return "-" if value is None else json.dumps(value).strip('"')
+    if isinstance(value, str):
+        return value
+    return "-" if value is None else json.dumps(value)
 
 
 def metric_rows(a: Result, b: Result, others: Sequence[Result]) -> Iterator[tuple[str, ...]]:
