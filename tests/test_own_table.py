@@ -194,6 +194,13 @@ def test_any_number_of_features_is_trained_and_drawn(small, n_features):
             assert np.asarray(image.convert("L")).min() < 80, path
 
 
+def test_features_on_one_line_are_drawn(small):
+    k = np.arange(1, 7)
+    table = pd.DataFrame({"a": k, "b": k, "c": k})
+    run_on(table.assign(t=k), table.assign(t=np.where(k < 4, "u", "v")))
+    assert Path("metrics/figures/classifier_after.png").is_file()
+
+
 def test_names_of_columns_and_classes_are_no_formulas(small):
     line, classes = (table.rename(columns={"f0": "$\\a$ _<b>"}) for table in frame(2))
     run_on(line, classes.assign(t=np.where(classes["t"] == "u", "$\\c$ <i>", "_%")))
