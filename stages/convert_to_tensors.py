@@ -1,96 +1,203 @@
-"""Convert the tables to tensors, and show of each what the article shows.
+"""Convert the tables to tensors, and describe each tensor as the article does.
 
-params.yaml, data/raw/*.parquet -> data/tensors/regression.safetensors (x, y: float64 of shape (n,);
-x has shape (n, n_features) if there are several), data/tensors/classification.safetensors (X:
-float32 of shape (n, n_features); y: int64 of shape (n,), the numbers of the labels in their order),
-each for train and test apart, and metrics/tensors.json. Names of features, target and labels, and
-the standardization if there is one, go into the metadata entry.
+params.yaml, two tables -> data/tensors/regression.safetensors (x, y: float64 of shape (n,); x has
+shape (n, n_features) for several features), data/tensors/classification.safetensors (X: float32 of
+shape (n, n_features); y: int64 of shape (n,), the class numbers), both with a training and a test
+part, and metrics/convert_to_tensors.json
+
+A table with a column `split` (train, test) keeps its split; any other is split at random, class by
+class for a classification. With `standardize`, features are scaled by the training part.
 """
 
-from stages.parameters import ConvertToTensors, read_parameters
-from stages.startup import quick_imports
+from typing import TypeVar
 
-if __name__ == "__main__":  # a wrong value is answered before the slow imports
-    read_parameters(ConvertToTensors)
+import numpy as np
+import torch
+from pydantic import ValidationError
+from torch import Tensor
 
-with quick_imports():
-    import numpy as np
-    import pandas as pd
-    import torch
-    from pyarrow import ArrowInvalid
-    from torch import Tensor
+from stages.core.errors import UserError
+from stages.core.schema import ConvertToTensors, TableParams
+from stages.shared.metadata import ClassificationTruth, Metadata, RegressionTruth
+from stages.shared.metrics import round_numbers, write_json
+from stages.shared.scaling import Scaling
+from stages.shared.splits import SPLITS, draw_test_rows, make_generator
+from stages.shared.tables import Table, read_table, to_float64, to_labels
+from stages.shared.tensors import save_tensors
 
-    from stages.files import damaged, require
-    from stages.metrics import published, write_json
-    from stages.standardization import Standardization
-    from stages.tensors import save_tensors
-
-RAW_REGRESSION = "data/raw/regression.parquet"
-RAW_CLASSIFICATION = "data/raw/classification.parquet"
 REGRESSION = "data/tensors/regression.safetensors"
 CLASSIFICATION = "data/tensors/classification.safetensors"
-SUMMARY = "metrics/tensors.json"
-SPLITS = ("train", "test")
+METRICS = "metrics/convert_to_tensors.json"
+
+Tensors = dict[str, Tensor]
+Truth = TypeVar("Truth", RegressionTruth, ClassificationTruth)
 
 
-def read_table(path: str, target_is_number: bool) -> pd.DataFrame:
-    """Return a Parquet file that generate_data makes: the features, the target, and the split."""
-    require(path, maker="generate_data")
-    try:
-        table = pd.read_parquet(path)
-    except ArrowInvalid:
-        raise damaged(path, maker="generate_data") from None
-    *_, target, split = table
-    if split != "split" or (table[target].dtype == np.float64) != target_is_number:
-        raise damaged(path, maker="generate_data")
-    return table
+def main(params: ConvertToTensors) -> None:
+    """Run the stage."""
+    section = params.convert_to_tensors
+    regression, regression_metadata = convert_regression(section.regression)
+    classification, classification_metadata = convert_classification(section.classification)
+    save_tensors(REGRESSION, regression, regression_metadata)
+    save_tensors(CLASSIFICATION, classification, classification_metadata)
+    descriptions = {
+        REGRESSION: [describe(name, tensor) for name, tensor in regression.items()],
+        CLASSIFICATION: [describe(name, tensor) for name, tensor in classification.items()],
+    }
+    sizes = {
+        "regression": count(regression, regression_metadata),
+        "classification": count(classification, classification_metadata),
+    }
+    write_json(METRICS, {"convert_to_tensors": sizes, "tensors": descriptions})
+    for description in (item for items in descriptions.values() for item in items):
+        print(
+            "{tensor}: {class} {dtype} {shape} {first_ten}".format_map(round_numbers(description))
+        )
+    print(f"convert_to_tensors: {len(regression) + len(classification)} tensors from 2 tables")
 
 
-def feature_tensors(table: pd.DataFrame, standardize: bool) -> tuple[dict[str, Tensor], dict]:
-    """Return the features of each split, float64 (n, n_features), and the facts about them."""
-    *features, target, _ = table
-    values = {split: table.loc[table["split"] == split, features].to_numpy() for split in SPLITS}
-    facts = {"features": features, "target": target}
-    if standardize:
-        standardization = Standardization.fitted(values["train"])
-        values = {split: standardization.apply(X) for split, X in values.items()}
-        facts |= standardization.facts()
-    return {split: torch.tensor(X) for split, X in values.items()}, facts
-
-
-def regression_tensors(
-    table: pd.DataFrame, standardize: bool = False
-) -> tuple[dict[str, Tensor], dict]:
-    """Return x and y of each split, float64 (n,), and their facts; of several features x is 2-D."""
-    X, facts = feature_tensors(table, standardize)
-    tensors = {}
+def convert_regression(params: TableParams) -> tuple[Tensors, Metadata]:
+    """Return x and y of each split, float64 (n,), and their metadata; several features are 2-D."""
+    table = read_table(params.table, params.target, params.features)
+    y = to_float64(table.column(params.target), table.path, params.target)
+    if np.ptp(y) == 0:
+        raise UserError(
+            f"{table.path}: the target {params.target} must vary; it is {y[0]:g} in every row. "
+            "Choose another target."
+        )
+    test = table.test
+    if test is None:
+        generator = make_generator(params.seed, 0, 2)
+        test = to_mask(draw_test_rows(len(y), params.test_fraction, generator), len(y))
+    report_table(table, test)
+    X, scaling = convert_features(table, test, params.standardize)
+    if X["train"].shape[1] == 1:
+        X = {split: values[:, 0] for split, values in X.items()}
+    tensors: Tensors = {}
     for split in SPLITS:
-        y = table.loc[table["split"] == split, facts["target"]]
-        one = len(facts["features"]) == 1
-        tensors[f"x_{split}"] = X[split][:, 0].contiguous() if one else X[split].contiguous()
-        tensors[f"y_{split}"] = torch.tensor(y.to_numpy())
-    return tensors, facts
+        tensors[f"x_{split}"] = torch.tensor(X[split])
+        tensors[f"y_{split}"] = torch.tensor(y[test == (split == "test")])
+    metadata = Metadata(
+        task="regression",
+        features=feature_names(table),
+        target=params.target,
+        scaling=scaling,
+    )
+    truth = find_truth(RegressionTruth, table, metadata)
+    return tensors, metadata.model_copy(update={"truth": truth})
 
 
-def classification_tensors(
-    table: pd.DataFrame, standardize: bool = False
-) -> tuple[dict[str, Tensor], dict]:
-    """Return X, float32 (n, n_features), and y, int64 (n,), of each split, and their facts.
+def convert_classification(params: TableParams) -> tuple[Tensors, Metadata]:
+    """Return X, float32 (n, n_features), and y, int64 (n,), of each split, and their metadata.
 
-    The labels are in ascending order; y holds their numbers, from 0.
+    Classes are numbered from 0 in the ascending order of their labels.
     """
-    X, facts = feature_tensors(table, standardize)
-    labels, numbers = np.unique(table[facts["target"]], return_inverse=True)
-    facts["labels"] = labels.tolist()
-    tensors = {}
+    table = read_table(params.table, params.target, params.features)
+    values = to_labels(table.column(params.target), table.path, params.target)
+    labels, y = np.unique(values, return_inverse=True)
+    if len(labels) < 2:
+        raise UserError(
+            f"{table.path}: the target {params.target} must have two or more classes; it is "
+            f"{labels[0]} in every row. Choose another target."
+        )
+    if table.test is None:
+        test = stratify(table.path, params, labels, y)
+    else:
+        test = table.test
+        check_classes(table.path, params.target, labels, y[~test])
+    report_table(table, test)
+    X, scaling = convert_features(table, test, params.standardize)
+    tensors: Tensors = {}
     for split in SPLITS:
-        # pandas keeps columns together, safetensors rows
-        tensors[f"X_{split}"] = X[split].float().contiguous()
-        tensors[f"y_{split}"] = torch.tensor(numbers[table["split"] == split])
-    return tensors, facts
+        tensors[f"X_{split}"] = torch.tensor(X[split]).float()
+        tensors[f"y_{split}"] = torch.tensor(y[test == (split == "test")])
+    metadata = Metadata(
+        task="classification",
+        features=feature_names(table),
+        target=params.target,
+        labels=tuple(labels.tolist()),
+        scaling=scaling,
+    )
+    truth = find_truth(ClassificationTruth, table, metadata)
+    return tensors, metadata.model_copy(update={"truth": truth})
 
 
-def describe(name: str, tensor: Tensor) -> dict:
+def convert_features(
+    table: Table, test: np.ndarray, standardize: bool
+) -> tuple[dict[str, np.ndarray], Scaling | None]:
+    """Return the features of each split, float64 (n, n_features), and their scaling, if any."""
+    columns = [to_float64(table.column(name), table.path, name) for name in feature_names(table)]
+    X = np.column_stack(columns)
+    scaling = Scaling.fit(X[~test]) if standardize else None
+    if scaling is not None:
+        X = scaling.transform(X)
+    return {"train": X[~test], "test": X[test]}, scaling
+
+
+def stratify(path: str, params: TableParams, labels: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the test rows, bool (n,), drawn from each class of y, int64 (n,)."""
+    test = np.zeros(len(y), dtype=bool)
+    for number, label in enumerate(labels):
+        rows = np.flatnonzero(y == number)
+        if len(rows) < 2:
+            raise UserError(
+                f"{path}: every class must have two or more rows, one to train on and one to test; "
+                f"in column {params.target}, {label} has only row {rows[0] + 1}."
+            )
+        generator = make_generator(params.seed, 1, 2, number)
+        test[rows[draw_test_rows(len(rows), params.test_fraction, generator)]] = True
+    return test
+
+
+def check_classes(path: str, target: str, labels: np.ndarray, y_train: np.ndarray) -> None:
+    """Raise UserError for a class without a training row."""
+    counts = np.bincount(y_train, minlength=len(labels))
+    if not counts.all():
+        raise UserError(
+            f"{path}: every class must have a row with split train; in column {target}, "
+            f"{labels[counts.argmin()]} has none."
+        )
+
+
+def to_mask(rows: np.ndarray, n_rows: int) -> np.ndarray:
+    """Return row numbers as bool (n_rows,)."""
+    return np.isin(np.arange(n_rows), rows)
+
+
+def feature_names(table: Table) -> tuple[str, ...]:
+    """Return the names of the features: all columns but the last, the target."""
+    return tuple(table.columns.column_names[:-1])
+
+
+def find_truth(model: type[Truth], table: Table, metadata: Metadata) -> Truth | None:
+    """Return the simulation that the table was drawn from, if the tensors are still all of it."""
+    try:
+        truth = model.model_validate_json(table.truth or "null")
+    except ValidationError:
+        return None
+    n_rows = table.columns.num_rows
+    return truth if truth.describes(metadata.features, metadata.target, n_rows) else None
+
+
+def report_table(table: Table, test: np.ndarray) -> None:
+    """Print what was read."""
+    n_features = table.columns.num_columns - 1
+    features = "1 feature" if n_features == 1 else f"{n_features} features"
+    left_out = f", without {', '.join(table.left_out)} (not numeric, or an index)"
+    print(
+        f"{table.path}: {len(test)} rows, {test.sum()} of them for testing, {features}"
+        f"{left_out if table.left_out else ''}"
+    )
+
+
+def count(tensors: Tensors, metadata: Metadata) -> dict[str, int]:
+    """Return the sizes of the tensors of one task."""
+    rows = {f"{split}_rows": len(tensors[f"y_{split}"]) for split in SPLITS}
+    classes = {"classes": len(metadata.labels)} if metadata.labels else {}
+    return rows | {"features": len(metadata.features)} | classes
+
+
+def describe(name: str, tensor: Tensor) -> dict[str, object]:
     """Return what the article shows of a tensor: class, dtype, shape and the first ten values.
 
     Of a matrix these are the first ten columns of the first ten rows.
@@ -102,27 +209,3 @@ def describe(name: str, tensor: Tensor) -> dict:
         "shape": list(tensor.shape),
         "first_ten": tensor[(slice(10),) * tensor.dim()].tolist(),
     }
-
-
-def main() -> None:
-    """Run the stage."""
-    standardize = read_parameters(ConvertToTensors).convert_to_tensors.standardize
-    line = read_table(RAW_REGRESSION, target_is_number=True)
-    clusters = read_table(RAW_CLASSIFICATION, target_is_number=False)
-    files = {
-        REGRESSION: regression_tensors(line, standardize.regression),
-        CLASSIFICATION: classification_tensors(clusters, standardize.classification),
-    }
-    summary = {}
-    for path, (tensors, facts) in files.items():
-        save_tensors(path, tensors, facts)
-        summary[path] = [describe(name, tensor) for name, tensor in tensors.items()]
-    write_json(SUMMARY, summary)
-    descriptions = [each for part in summary.values() for each in part]
-    for description in descriptions:
-        print("{tensor}: {class} {dtype} {shape} {first_ten}".format_map(published(description)))
-    print(f"convert_to_tensors: {len(descriptions)} tensors from {len(files)} tables")
-
-
-if __name__ == "__main__":
-    main()

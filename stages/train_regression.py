@@ -1,123 +1,110 @@
-"""Train one weight by gradient descent: the slope of the line through the points.
+"""Train the regression: one weight, fitted to the points by gradient descent.
 
 params.yaml, data/tensors/regression.safetensors -> data/models/regression.safetensors (weight),
 metrics/train_regression.csv (epoch, loss, weight), metrics/train_regression.json
 
-    y_hat = x * weight,  loss = sum((y_hat - y)^2), or the mean of the squares
-
-Several features have a weight each, and with `bias: true` the line has an intercept, too.
+    y_hat = x * weight,  loss = sum((y_hat - y)^2), or their mean
 """
 
 from collections.abc import Iterator
 
-from stages.parameters import RegressionTraining, TrainRegression, read_parameters
-from stages.startup import quick_imports
+import torch
+from torch import Tensor, nn
 
-if __name__ == "__main__":  # a wrong value is answered before the slow imports
-    read_parameters(TrainRegression)
+from stages.core.schema import TrainRegression, TrainRegressionSection
+from stages.shared.linear import coefficient_names
+from stages.shared.metadata import Metadata
+from stages.shared.metrics import write_csv, write_json
+from stages.shared.models import round_state
+from stages.shared.tensors import load_tensors, save_tensors
+from stages.shared.theory import largest_stable_lr
+from stages.shared.training import make_optimizer, select_device, track
 
-with quick_imports():
-    import torch
-    from torch import Tensor, nn
 
-    from stages.limits import largest_stable_lr, least_squares
-    from stages.metrics import write_csv, write_json
-    from stages.models import (
-        coefficient_names,
-        coefficients,
-        linear,
-        published_tensor,
-        save_model,
-    )
-    from stages.progress import follow
-    from stages.runtime import no_compiler, set_up
-    from stages.tensors import load_tensors
+def main(params: TrainRegression) -> None:
+    """Run the stage."""
+    section = params.train_regression
+    device, dtype = select_device(params.device, section.dtype)
+    tensors, metadata = load_tensors("data/tensors/regression.safetensors")
+    x = tensors["x_train"].to(device, dtype)  # (n_samples,), or (n_samples, n_features)
+    y = tensors["y_train"].to(device, dtype)  # (n_samples,)
+    weight = torch.full(x.shape[1:], section.initial_weight, device=device, dtype=dtype)
+    weight.requires_grad_()  # (), or (n_features,)
+    bias = torch.zeros((), device=device, dtype=dtype, requires_grad=True) if section.bias else None
+    history = fit(x, y, weight, bias, section)
+    save(weight, bias, history, metadata, section)
 
-TENSORS = "data/tensors/regression.safetensors"
-MODEL = "data/models/regression.safetensors"
-HISTORY = "metrics/train_regression.csv"
-METRICS = "metrics/train_regression.json"
+
+def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return y_hat = x * weight, (n_samples,), plus the bias; several features add up."""
+    y_hat = x * weight if weight.dim() == 0 else x @ weight
+    return y_hat if bias is None else y_hat + bias
 
 
 def train(
-    x: Tensor,
-    y: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    loss_function: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    epochs: int,
-) -> Iterator[tuple[int | float, ...]]:
-    """Train `weight`, and `bias` if there is one, in place on all of x and y.
-
-    x and weight have the shapes (n_samples,) and (), or (n_samples, n_features) and (n_features,);
-    y has shape (n_samples,) and bias (). Yields rows (epoch, loss, weight), with more columns for
-    several weights or a bias (coefficient_names): row k is the state after k updates, with the
-    loss there.
-    """
-    for epoch in range(epochs):
-        y_hat = linear(x, weight, bias)  # (n_samples,)
+    x: Tensor, y: Tensor, weight: Tensor, bias: Tensor | None, section: TrainRegressionSection
+) -> Iterator[tuple[int, float]]:
+    """Train in place; yield (epoch, loss), where epoch counts the updates so far."""
+    loss_function = nn.MSELoss(reduction=section.loss_reduction)
+    optimizer = make_optimizer([weight] if bias is None else [weight, bias], section.optimizer)
+    for epoch in range(section.epochs):
+        y_hat = forward(x, weight, bias)  # (n_samples,)
         loss = loss_function(y_hat, y)  # ()
-        yield epoch, loss.item(), *coefficients(weight, bias)
+        yield epoch, loss.item()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     with torch.no_grad():
-        loss = loss_function(linear(x, weight, bias), y)
-    yield epochs, loss.item(), *coefficients(weight, bias)
+        yield section.epochs, loss_function(forward(x, weight, bias), y).item()
 
 
-def lr_bound(x: Tensor, training: RegressionTraining) -> str:
+def fit(
+    x: Tensor, y: Tensor, weight: Tensor, bias: Tensor | None, section: TrainRegressionSection
+) -> list[tuple[int | float, ...]]:
+    """Train to the end and return the history: rows (epoch, loss, weight, ...)."""
+    rows = track(
+        train(x, y, weight, bias, section),
+        "train_regression",
+        section.epochs,
+        section.optimizer,
+        hint=lambda: lr_hint(x, section),
+    )
+    return [(epoch, loss, *coefficients(weight, bias)) for epoch, loss in rows]
+
+
+def coefficients(weight: Tensor, bias: Tensor | None) -> list[float]:
+    """Return the numbers that `coefficient_names` names."""
+    values = [weight.item()] if weight.dim() == 0 else [weight.norm().item(), *weight.tolist()]
+    return values if bias is None else [*values, bias.item()]
+
+
+def lr_hint(x: Tensor, section: TrainRegressionSection) -> str:
     """Return the sentence, for an error, on the learning rates at which SGD diverges."""
-    if training.optimizer.name != "SGD":
+    if section.optimizer.name != "SGD":
         return ""
-    numerator = "n" if training.loss_reduction == "mean" else "1"
-    curvature = "sum(x^2)" if x.dim() == 1 and not training.bias else "largest eigenvalue of X^T X"
-    bound = largest_stable_lr(x.cpu().numpy(), training.loss_reduction, training.bias)
+    numerator = "n" if section.loss_reduction == "mean" else "1"
+    curvature = "sum(x^2)" if x.dim() == 1 and not section.bias else "largest eigenvalue of X^T X"
+    bound = largest_stable_lr(x.cpu().numpy(), section.loss_reduction, section.bias)
     return f"Plain SGD diverges here from lr {numerator} / {curvature} = {bound:.6g} on. "
 
 
-def main() -> None:
-    """Run the stage."""
-    parameters = read_parameters(TrainRegression)
-    training = parameters.train_regression
-    device = set_up(parameters.device, training.dtype)
-    dtype = getattr(torch, training.dtype)
-
-    tensors, facts = load_tensors(TENSORS, maker="convert_to_tensors")
-    x = tensors["x_train"].to(device, dtype)  # (n_samples,) or (n_samples, n_features)
-    y = tensors["y_train"].to(device, dtype)  # (n_samples,)
-    weight = torch.full(  # () or (n_features,)
-        x.shape[1:], training.initial_weight, device=device, dtype=dtype, requires_grad=True
-    )
-    bias = torch.zeros((), device=device, dtype=dtype, requires_grad=True)
-    bias = bias if training.bias else None
-    loss_function = nn.MSELoss(reduction=training.loss_reduction)
-    with no_compiler():
-        optimizer = getattr(torch.optim, training.optimizer.name)(
-            [weight] if bias is None else [weight, bias], **training.optimizer.arguments
-        )
-        rows = train(x, y, weight, bias, loss_function, optimizer, training.epochs)
-        history = follow("train_regression", rows, training, lr_bound(x, training))
-
-    best = least_squares(tensors["x_train"].numpy(), tensors["y_train"].numpy(), training.bias)
-    best_weight = torch.from_numpy(best[: weight.numel()]).to(device, dtype).reshape(weight.shape)
-    best_bias = torch.tensor(best[-1], device=device, dtype=dtype) if training.bias else None
-    final_loss = history[-1][1]
-    best_loss = loss_function(linear(x, best_weight, best_bias), y).item()
+def save(
+    weight: Tensor,
+    bias: Tensor | None,
+    history: list[tuple[int | float, ...]],
+    metadata: Metadata,
+    section: TrainRegressionSection,
+) -> None:
+    """Write the model, the history and the metrics."""
     state = {"weight": weight} if bias is None else {"bias": bias, "weight": weight}
-    published = {name: published_tensor(tensor) for name, tensor in state.items()}
-    save_model(MODEL, published, kind="regression", **facts)
-    write_csv(
-        HISTORY, ("epoch", "loss", *coefficient_names(facts["features"], training.bias)), history
-    )
-    write_json(METRICS, {"train_regression": {"loss": final_loss, "least_squares_loss": best_loss}})
-    fitted = f"weight {weight.item():.6g}" if weight.dim() == 0 else f"{len(weight)} weights"
+    metadata = metadata.model_copy(update={"loss_reduction": section.loss_reduction})
+    columns = ["epoch", "loss", *coefficient_names(metadata.features, section.bias)]
+    loss = history[-1][1]
+    save_tensors("data/models/regression.safetensors", round_state(state), metadata)
+    write_csv("metrics/train_regression.csv", columns, history)
+    write_json("metrics/train_regression.json", {"train_regression": {"loss": loss}})
+    trained = f"weight {weight.item():.6g}" if weight.dim() == 0 else f"{len(weight)} weights"
     print(
-        f"train_regression: {fitted} after {training.epochs} epochs of "
-        f"{training.optimizer.name}, loss {final_loss:.6g} (least squares: {best_loss:.6g})"
+        f"train_regression: {trained} after {section.epochs} epochs of {section.optimizer.name}, "
+        f"loss {loss:.6g}"
     )
-
-
-if __name__ == "__main__":
-    main()

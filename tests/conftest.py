@@ -1,4 +1,8 @@
-"""What the tests share: the project's files, a small pipeline to run, and stages as processes."""
+"""What the tests share: the article's parameters, small pipelines, clones, and a browser.
+
+No test reads the project's params.yaml, so that all pass in a fork with other values; the one
+exception is test_article.py.
+"""
 
 import importlib
 import os
@@ -6,37 +10,138 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from hypothesis import settings
 
+from stages.core.params import read_params, to_tuples
+from stages.core.schema import STAGES
+
 # The same examples in every run, however slow the machine.
-settings.register_profile("steady", derandomize=True, deadline=None)
-settings.load_profile("steady")
+settings.register_profile("deterministic", derandomize=True, deadline=None)
+settings.load_profile("deterministic")
 
 PROJECT = Path(__file__).parents[1]
-STAGES = list(yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"])
+
+ARTICLE: dict[str, Any] = {
+    "device": "cpu",
+    "generate_data": {
+        "seed": 0,
+        "regression": {"n_samples": 1000, "n_test": 1000, "weight": 2.0, "noise_std": 0.3},
+        "classification": {
+            "n_samples_per_class": 1000,
+            "n_test_per_class": 1000,
+            "centers": [[0.2, 0.2], [0.8, 0.8]],
+            "std": 0.25,
+        },
+    },
+    "convert_to_tensors": {
+        "regression": {
+            "table": "data/raw/regression.parquet",
+            "target": "y",
+            "features": "all",
+            "test_fraction": 0.2,
+            "seed": 0,
+            "standardize": False,
+        },
+        "classification": {
+            "table": "data/raw/classification.parquet",
+            "target": "label",
+            "features": "all",
+            "test_fraction": 0.2,
+            "seed": 0,
+            "standardize": False,
+        },
+    },
+    "train_regression": {
+        "initial_weight": 0.1,
+        "bias": False,
+        "epochs": 100,
+        "loss_reduction": "sum",
+        "dtype": "float64",
+        "optimizer": {"name": "SGD", "lr": 1e-4},
+    },
+    "train_classifier": {
+        "seed": 0,
+        "hidden": 10,
+        "epochs": 51,
+        "loss_on": "probabilities",
+        "dtype": "float64",
+        "snapshots": [0, 1, 2, 3, 4, 10, 50],
+        "optimizer": {"name": "RMSprop", "lr": 1e-3},
+    },
+}
+# Eight rows of each part, five epochs.
+SMALL: dict[str, Any] = {
+    "generate_data.regression.n_samples": 8,
+    "generate_data.regression.n_test": 8,
+    "generate_data.classification.n_samples_per_class": 4,
+    "generate_data.classification.n_test_per_class": 4,
+    "train_regression.epochs": 5,
+    "train_classifier.epochs": 5,
+    "train_classifier.snapshots": [0, 2, 5],
+}
+
+Change = Callable[[Mapping[str, Any]], None]
 
 
-# What a shell or a `make` around the tests may set, and a user's does not.
+def write_params(content: Mapping[str, Any]) -> None:
+    """Write params.yaml in the working folder."""
+    Path("params.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+
+
+def change_params(changes: Mapping[str, Any]) -> None:
+    """Set values in the working folder's params.yaml; keys are joined by dots."""
+    content = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    for key, value in changes.items():
+        set_key(content, key, value)
+    write_params(content)
+
+
+def set_key(content: dict[str, Any], key: str, value: object) -> None:
+    """Set a value in nested sections; the parts of the key are joined by dots."""
+    *parents, last = key.split(".")
+    for parent in parents:
+        content = content[parent]
+    content[last] = value
+
+
+def params_of(stage: str, changes: Mapping[str, Any] | None = None) -> Any:
+    """Return the validated section of a stage: the article's values with some changes."""
+    content = to_tuples(ARTICLE)
+    for key, value in (changes or {}).items():
+        set_key(content, f"{stage}.{key}", to_tuples(value))
+    return getattr(STAGES[stage].model_validate(content), stage)
+
+
+def call_stage(name: str) -> None:
+    """Run a stage inside this process, in the working folder."""
+    importlib.import_module(f"stages.{name}").main(read_params(STAGES[name]))
+
+
+# What a shell or a `make` around the tests may set and a user's shell does not.
 STRAY = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "OPENBLAS_CORETYPE", "PYTHONPATH"}
 
 
-def environment(**variables):
+def environment(**variables: str) -> dict[str, str]:
     """Return this process's environment with `variables` and without STRAY."""
     kept = {
         name: value
         for name, value in os.environ.items()
-        if name not in STRAY and not name.startswith("GIT_")
+        if name not in STRAY and not name.startswith(("GIT_", "COV_", "PYTEST_"))
     }
     kept["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
     return kept | variables
 
 
-def run(*command, cwd, stdin="", **variables):
-    """Run a command and return it finished, with its output as text."""
+def run(
+    *command: str | Path, cwd: Path, stdin: str = "", **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end and return it with its output as text."""
     return subprocess.run(
         command,
         cwd=cwd,
@@ -48,82 +153,73 @@ def run(*command, cwd, stdin="", **variables):
     )
 
 
-def run_stage(name, cwd, **variables):
-    """Run a stage as dvc.yaml does, as a process of its own."""
-    return run(sys.executable, "-m", f"stages.{name}", cwd=cwd, **variables)
-
-
-def call_main(name):
-    """Run a stage inside this process."""
-    importlib.import_module(f"stages.{name}").main()
+def run_stage(name: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a stage as dvc.yaml does, as a process of its own; `cwd` needs a link to stages/."""
+    return run(sys.executable, "-m", "stages", name, cwd=cwd, **variables)
 
 
 @pytest.fixture
-def edit(monkeypatch, tmp_path):
-    """Work in a temporary folder with the project's params.yaml; return how to edit it."""
+def article(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Change:
+    """Work in an empty folder with the article's params.yaml; return how to change it."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "params.yaml").write_text((PROJECT / "params.yaml").read_text())
-
-    def replace(*changes):
-        text = Path("params.yaml").read_text()
-        for old, new in changes:
-            assert text.count(old) >= 1, old
-            text = text.replace(old, new)
-        Path("params.yaml").write_text(text)
-
-    return replace
+    write_params(ARTICLE)
+    return change_params
 
 
 @pytest.fixture
-def small(edit):
-    """Work in a temporary folder with parameters for eight rows of each data set."""
-    edit(
-        ("n_samples: 1000", "n_samples: 8"),
-        ("n_test: 1000", "n_test: 8"),
-        ("n_samples_per_class: 1000", "n_samples_per_class: 4"),
-        ("n_test_per_class: 1000", "n_test_per_class: 4"),
-        ("epochs: 100", "epochs: 5"),
-        ("epochs: 51", "epochs: 5"),
-        ("[0, 1, 2, 3, 4, 10, 50]", "[0, 2, 5]"),
-    )
-    return edit
+def small(article: Change) -> Change:
+    """Work in an empty folder with parameters for eight rows; return how to change them."""
+    article(SMALL)
+    return article
+
+
+@pytest.fixture(scope="session")
+def finished_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder where all stages have run on eight rows; not to be written to."""
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        write_params(ARTICLE)
+        change_params(SMALL)
+        for stage in STAGES:
+            call_stage(stage)
+    return folder
 
 
 @pytest.fixture
-def finished(small):
-    """Work in a temporary folder where all stages have run on eight rows."""
-    for stage in STAGES:
-        call_main(stage)
+def finished(small: Change, finished_folder: Path, tmp_path: Path) -> Change:
+    """Work in a folder where all stages have run on eight rows; return how to change params."""
+    for name in ("data", "metrics"):
+        shutil.copytree(finished_folder / name, tmp_path / name)
     return small
 
 
-@pytest.fixture
-def drawn(monkeypatch):
-    """Collect the figures by path instead of writing them."""
-    from stages import figures  # slow, and seldom needed
-
-    collected = {}
-    monkeypatch.setattr(figures, "save", lambda figure, path: collected.update({path: figure}))
-    return collected
-
-
-@pytest.fixture
-def clone(tmp_path):
-    """Return a fresh clone of the project as it stands, with one commit and an empty cache."""
-    folder = tmp_path / "clone"
+@pytest.fixture(scope="session")
+def clone_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a clone of the project as it stands, with one commit; not to be written to."""
+    folder = tmp_path_factory.mktemp("clone") / "clone"
     listed = run("git", "ls-files", "-z", "-co", "--exclude-standard", cwd=PROJECT).stdout
     for name in filter(None, listed.split("\0")):
         if (PROJECT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(PROJECT / name, folder / name)
-    git = ("git", "-c", "user.name=test", "-c", "user.email=test@example.org")
-    git += ("-c", "commit.gpgsign=false")
-    for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "As it stands"]):
-        done = run(*git, *command, cwd=folder)
+    for command in (
+        ("init", "-q"),
+        ("config", "user.name", "test"),
+        ("config", "user.email", "test@example.org"),
+        ("config", "commit.gpgsign", "false"),
+        ("add", "-A"),
+        ("commit", "-q", "-m", "As it stands"),
+    ):
+        done = run("git", *command, cwd=folder)
         assert done.returncode == 0, done.stderr
-    run("git", "config", "user.name", "test", cwd=folder)
-    run("git", "config", "user.email", "test@example.org", cwd=folder)
     return folder
+
+
+@pytest.fixture
+def clone(clone_folder: Path, tmp_path: Path) -> Path:
+    """Return a fresh clone of the project as it stands, with an empty DVC cache."""
+    return Path(shutil.copytree(clone_folder, tmp_path / "clone", symlinks=True))
 
 
 # As Debian, Ubuntu, Fedora and macOS name it; playwright's own download is not needed.
@@ -138,7 +234,7 @@ CHROMIUM = (
 
 
 @pytest.fixture(scope="session")
-def browser():
+def browser() -> Iterator[Any]:
     """Return the system's Chromium, as playwright's Browser, or skip the test."""
     found = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if found is None:
@@ -153,27 +249,27 @@ def browser():
 
 
 @pytest.fixture
-def open_page(browser):
-    """Return how to open an HTML file; the network is cut off, and what asks for it is noted.
+def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Return how to open an HTML file with the network cut off.
 
-    It returns playwright's Page and a list of troubles: every request that left the disk, and every
-    error of a script. What a screen reader is told: `page.locator("body").aria_snapshot()`.
+    It returns playwright's Page and a list of problems: every request that would leave the disk,
+    and every error of a script.
     """
     contexts = []
 
-    def open_file(path, width=1280, height=800):
+    def open_file(path: Path, width: int = 1280, height: int = 800) -> tuple[Any, list[str]]:
         contexts.append(browser.new_context(viewport={"width": width, "height": height}))
-        page, troubles = contexts[-1].new_page(), []
-        page.on("pageerror", lambda error: troubles.append(f"error: {error}"))
-        page.on("websocket", lambda socket: troubles.append(f"request: {socket.url}"))
+        page, problems = contexts[-1].new_page(), []
+        page.on("pageerror", lambda error: problems.append(f"error: {error}"))
+        page.on("websocket", lambda socket: problems.append(f"request: {socket.url}"))
 
-        def refuse(route):
-            troubles.append(f"request: {route.request.url}")
+        def refuse(route: Any) -> None:
+            problems.append(f"request: {route.request.url}")
             route.abort()
 
         contexts[-1].route(re.compile("^(?!file:|data:|blob:)"), refuse)
         page.goto(path.as_uri())
-        return page, troubles
+        return page, problems
 
     yield open_file
     for context in contexts:

@@ -2,32 +2,47 @@
 
 import ast
 import json
+import re
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from ruamel.yaml import YAML
 
-from conftest import PROJECT, STAGES, call_main, run, run_stage
-from stages import parameters
-from stages.errors import UserError
-from stages.values import Section
+from conftest import (
+    ARTICLE,
+    PROJECT,
+    SMALL,
+    call_stage,
+    change_params,
+    run,
+    run_stage,
+    set_key,
+    write_params,
+)
+from stages.core.errors import UserError
+from stages.core.schema import STAGES
 
-# The table that params.yaml names, or a file that stands for none.
-EXTERNAL = {
-    "data/external/${generate_data.regression.source}",
-    "data/external/${generate_data.classification.source}",
-}
 PIPELINE = yaml.safe_load((PROJECT / "dvc.yaml").read_text())
+TABLES = {
+    f"${{convert_to_tensors.{task}.table}}": ARTICLE["convert_to_tensors"][task]["table"]
+    for task in ("regression", "classification")
+}
+# A folder as a dependency stands for all files in it.
+FOLDERS = ("stages/core", "stages/figures")
 
 
 def paths(entries):
     return {path for entry in entries for path in ([entry] if isinstance(entry, str) else entry)}
 
 
+def dependencies(stage):
+    return {TABLES.get(path, path) for path in PIPELINE["stages"][stage]["deps"]}
+
+
 def inputs(stage):
-    listed = {path for path in PIPELINE["stages"][stage]["deps"] if not path.endswith(".py")}
-    return listed - EXTERNAL
+    return {path for path in dependencies(stage) if not path.startswith("stages/")}
 
 
 def outputs(stage):
@@ -52,32 +67,27 @@ def imported(file):
     return found
 
 
-def keys(section, prefix):
-    """Return the keys that a section reads, as dvc.yaml names them: all of it, or one by one."""
-    fields = {name: field.annotation for name, field in section.model_fields.items()}
-    if section.model_config.get("extra") != "ignore":
-        return {prefix}
-    found = set()
-    for name, kind in fields.items():
-        path = f"{prefix}.{name}".lstrip(".")
-        is_section = isinstance(kind, type) and issubclass(kind, Section)
-        found |= keys(kind, path) if is_section else {path}
-    return found
+def code(stage):
+    """Return all files of code that a stage runs."""
+    return imported("stages/__main__.py") | imported(f"stages/{stage}.py")
 
 
-def parameters_read(stage):
-    """Return the keys of the record that the stage's file passes to read_parameters."""
-    tree = ast.parse((PROJECT / f"stages/{stage}.py").read_text())
-    records = {
-        node.args[0].id
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "read_parameters"
-    }
-    return {key for record in records for key in keys(getattr(parameters, record), "")}
+def files_of(folder):
+    """Return the modules in a folder of code but for __init__.py, which holds a docstring only."""
+    found = (PROJECT / folder).glob("*.py")
+    return {f"{folder}/{path.name}" for path in found if path.name != "__init__.py"}
 
 
-def test_stages_are_the_five_of_the_article_and_a_report():
-    assert STAGES == [
+@pytest.fixture
+def linked(finished, tmp_path):
+    """Work in a folder where all stages have run, and where they can be run as processes."""
+    (tmp_path / "stages").symlink_to(PROJECT / "stages")
+    return finished
+
+
+def test_stages_are_those_of_the_article_and_a_report():
+    assert list(PIPELINE["stages"]) == list(STAGES)
+    assert list(STAGES) == [
         "generate_data",
         "convert_to_tensors",
         "train_regression",
@@ -88,99 +98,138 @@ def test_stages_are_the_five_of_the_article_and_a_report():
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_one_name_for_stage_file_section_and_test(stage):
+def test_one_name_for_stage_file_and_test(stage):
     entry = PIPELINE["stages"][stage]
-    assert entry["cmd"] == f"python -m stages.{stage}"
+    assert entry["cmd"] == f"python -m stages {stage}"
     assert entry["desc"]
+    assert (PROJECT / f"stages/{stage}.py").is_file()
     assert (PROJECT / f"tests/test_{stage}.py").is_file()
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_code_dependencies_are_the_imports(stage):
-    listed = {path for path in PIPELINE["stages"][stage]["deps"] if path.endswith(".py")}
-    assert listed == imported(f"stages/{stage}.py")
+    listed = {path for path in dependencies(stage) if path.startswith("stages/")}
+    for folder in listed & set(FOLDERS):
+        listed = listed - {folder} | files_of(folder)
+    template = {"stages/report.html.jinja"} if stage == "report" else set()
+    assert listed == code(stage) | template
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_core_is_imported_by_every_stage(stage):
+    assert files_of("stages/core") <= code(stage)
+
+
+def test_figures_are_imported_by_evaluate_alone():
+    users = [stage for stage in STAGES if files_of("stages/figures") & code(stage)]
+    assert users == ["evaluate"]
+    assert files_of("stages/figures") <= code("evaluate")
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_no_stage_imports_another(stage):
     others = {f"stages/{other}.py" for other in STAGES if other != stage}
-    assert not imported(f"stages/{stage}.py") & others
+    assert not code(stage) & others
+
+
+def test_only_stages_are_at_the_top_of_stages():
+    top = {path.stem for path in (PROJECT / "stages").glob("*.py")}
+    assert top == {"__init__", "__main__", *STAGES}
+
+
+@pytest.mark.parametrize("path", sorted((PROJECT / "stages").rglob("__init__.py")), ids=str)
+def test_packages_hold_a_docstring_only(path):
+    (docstring,) = ast.parse(path.read_text()).body
+    assert isinstance(docstring, ast.Expr)
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_parameters_are_those_of_the_record(stage):
-    assert set(PIPELINE["stages"][stage].get("params", [])) == parameters_read(stage)
+def test_stage_files_are_ordinary_modules(stage):
+    text = (PROJECT / f"stages/{stage}.py").read_text()
+    assert not re.search(r"__name__|__main__|without_gc|skip_dynamo|read_params", text)
+    tree = ast.parse(text)
+    allowed = (ast.Expr, ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign)
+    allowed += (ast.FunctionDef, ast.ClassDef)
+    assert all(isinstance(node, allowed) for node in tree.body)
+    (main,) = (node for node in tree.body if getattr(node, "name", "") == "main")
+    (argument,) = main.args.args
+    assert ast.unparse(argument.annotation) == STAGES[stage].__name__
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_parameters_are_those_of_the_schema(stage):
+    listed = PIPELINE["stages"][stage].get("params", [])
+    assert set(listed) == set(STAGES[stage].model_fields)
+
+
+def test_no_stage_reads_the_section_of_another():
+    for stage, schema in STAGES.items():
+        if stage != "report":  # which shows the parameters and uses none
+            assert set(schema.model_fields) <= {"device", stage}
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_stage_needs_every_input_that_is_listed(finished, stage):
     for path in sorted(inputs(stage)):
-        content = Path(path).read_bytes()
-        Path(path).unlink()
-        with pytest.raises(UserError, match=f"{path} is missing; `dvc repro "):
-            call_main(stage)
-        Path(path).write_bytes(content)
+        files = [Path(path)] if Path(path).is_file() else sorted(Path(path).iterdir())
+        assert files
+        for file in files:
+            content = file.read_bytes()
+            file.unlink()
+            with pytest.raises(UserError, match=f"{file} is missing; .*`dvc repro`"):
+                call_stage(stage)
+            file.write_bytes(content)
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_stage_needs_no_more_and_writes_what_is_listed(finished, stage):
-    found = {str(path) for folder in ("data", "metrics") for path in Path(folder).rglob("*.*")}
-    assert found == set().union(*map(outputs, STAGES))
-    for path in found - inputs(stage):
+    def present():
+        return {str(path) for top in ("data", "metrics") for path in Path(top).rglob("*.*")}
+
+    def expand(listed):
+        return {path for path in before for entry in listed if f"{path}/".startswith(f"{entry}/")}
+
+    before = present()
+    assert before == set().union(*map(outputs, STAGES))
+    for path in before - expand(inputs(stage)):
         Path(path).unlink()
-    call_main(stage)
-    left = {str(path) for folder in ("data", "metrics") for path in Path(folder).rglob("*.*")}
-    assert left == inputs(stage) | outputs(stage)
+    call_stage(stage)
+    assert present() == expand(inputs(stage)) | outputs(stage)
 
 
-def test_tables_of_both_tasks_are_dependencies():
-    assert set(PIPELINE["stages"]["generate_data"]["deps"]) >= EXTERNAL
-
-
-def test_metrics_and_figures_are_in_git_and_all_else_in_dvc():
+def test_metrics_and_figures_are_in_git_and_everything_else_in_dvc():
     for stage, entry in PIPELINE["stages"].items():
         for kind in ("metrics", "plots"):
-            for each in entry.get(kind, []):
-                ((path, options),) = each.items()
+            for item in entry.get(kind, []):
+                ((path, options),) = item.items()
                 assert path.startswith("metrics/"), stage
                 assert options["cache"] is False, path
         for path in entry.get("outs", []):
             assert path.startswith("data/") or path == "metrics/report.html"
 
 
-PLOTS = {
-    "metrics/train_regression.csv": ("simple", "epoch", "loss"),
-    "metrics/train_classifier.csv": ("simple", "epoch", "loss"),
-    "metrics/confusion.csv": ("confusion", "predicted", "actual"),
-}
-
-
-COMBINED = {
-    "weight": {"metrics/train_regression.csv": "weight"},
-    "accuracy": {"metrics/train_classifier.csv": "accuracy"},
-}
-
-
-def test_curves_are_plotted_by_columns_that_are_there():
-    drawn = {}
+def test_curves_are_plotted_by_columns_that_exist(finished):
+    curves = []
     for entry in PIPELINE["stages"].values():
-        for each in entry.get("plots", []):
-            ((path, options),) = each.items()
+        for item in entry.get("plots", []):
+            ((path, options),) = item.items()
             if path.endswith(".csv"):
-                drawn[path] = (options["template"], options["x"], options["y"])
                 assert options["title"]
-    assert drawn == PLOTS
-    combined = {name: options for each in PIPELINE["plots"] for name, options in each.items()}
-    assert {name: options["y"] for name, options in combined.items()} == COMBINED
-    for options in combined.values():
-        assert (options["template"], options["x"]) == ("simple", "epoch")
+                curves.append((path, options["template"], options["x"], options["y"]))
+    for item in PIPELINE["plots"]:
+        ((_, options),) = item.items()
         assert options["title"]
-    more = [
-        (path, ("simple", "epoch", y)) for each in COMBINED.values() for path, y in each.items()
+        ((path, y),) = options["y"].items()
+        curves.append((path, options["template"], options["x"], y))
+    assert curves == [
+        ("metrics/train_regression.csv", "simple", "epoch", "loss"),
+        ("metrics/train_classifier.csv", "simple", "epoch", "loss"),
+        ("metrics/confusion.csv", "confusion", "predicted", "actual"),
+        ("metrics/train_regression.csv", "simple", "epoch", "weight"),
+        ("metrics/train_classifier.csv", "simple", "epoch", "accuracy"),
     ]
-    for path, (_, x, y) in [*PLOTS.items(), *more]:
-        header = (PROJECT / path).read_text().splitlines()[0].split(",")
-        assert {x, y} <= set(header)
+    for path, _, x, y in curves:
+        assert {x, y} <= set(Path(path).read_text().splitlines()[0].split(","))
 
 
 def test_git_ignores_every_output_of_dvc_and_no_result():
@@ -202,74 +251,83 @@ def test_models_are_declared():
 
 
 # What a stage's start costs: all of the slow packages that it imports.
-SLOW = {"matplotlib", "numpy", "pandas", "PIL", "pyarrow", "pydantic", "safetensors", "torch"}
+SLOW = {"jinja2", "matplotlib", "numpy", "pandas", "PIL", "pyarrow", "safetensors", "torch"}
 IMPORTS = {
-    "generate_data": {"numpy", "pyarrow", "pydantic"},
-    "convert_to_tensors": {"numpy", "pandas", "pyarrow", "pydantic", "safetensors", "torch"},
-    "train_regression": {"numpy", "pydantic", "safetensors", "torch"},
-    "train_classifier": {"numpy", "pydantic", "safetensors", "torch"},
-    "report": {"PIL", "pydantic"},
-    "evaluate": {"matplotlib", "numpy", "PIL", "pydantic", "safetensors", "torch"},
+    "generate_data": {"numpy", "pyarrow"},
+    "convert_to_tensors": {"numpy", "pyarrow", "safetensors", "torch"},
+    "train_regression": {"numpy", "safetensors", "torch"},
+    "train_classifier": {"numpy", "safetensors", "torch"},
+    "evaluate": {"matplotlib", "numpy", "PIL", "safetensors", "torch"},
+    "report": {"jinja2", "numpy", "PIL", "safetensors"},
 }
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_stage_imports_only_what_it_needs(stage):
-    listed = run(
-        sys.executable, "-c", f"import sys, stages.{stage}; print(*sys.modules)", cwd=PROJECT
-    )
-    assert listed.returncode == 0, listed.stderr
-    assert {name.partition(".")[0] for name in listed.stdout.split()} & SLOW == IMPORTS[stage]
-
-
-@pytest.mark.parametrize("stage", ["train_regression", "train_classifier"])
-def test_training_never_loads_torchs_compiler(finished, tmp_path, stage):
-    (tmp_path / "stages").symlink_to(PROJECT / "stages")
+def test_stage_imports_only_what_it_needs_and_no_compiler(linked, tmp_path, stage):
     ended = run_stage(stage, tmp_path, PYTHONPROFILEIMPORTTIME="1")
     assert ended.returncode == 0
-    assert "torch._dynamo" not in ended.stderr
-    assert "torch.nn" in ended.stderr
-
-
-def leaves(section, prefix=""):
-    for key, value in section.items():
-        if isinstance(value, dict):
-            yield from leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+    names = set(re.findall(r"\| +([\w.]+)$", ended.stderr, flags=re.MULTILINE))
+    assert {name.partition(".")[0] for name in names} & SLOW == IMPORTS[stage]
+    assert "torch._dynamo" not in names
 
 
 STATUS = """
 import json, sys
 from dvc.repo import Repo
-from ruamel.yaml import YAML
-changes, text = json.load(sys.stdin), open("params.yaml").read()
-for key, value in changes.items():
-    content = YAML(typ="safe").load(text)
-    *sections, last = key.split(".")
-    place = content
-    for section in sections:
-        place = place[section]
-    place[last] = value
-    YAML().dump(content, open("params.yaml", "w"))
+for content in json.load(sys.stdin):
+    json.dump(content, open("params.yaml", "w"))
     status = Repo(".").status()
-    print(key, *sorted(s for s in status if "params.yaml" in json.dumps(status[s])))
+    print(json.dumps([stage for stage in status if "params.yaml" in json.dumps(status[stage])]))
 """
 
 
+def leaf_keys(section, prefix=""):
+    for key, value in section.items():
+        if isinstance(value, dict):
+            yield from leaf_keys(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
 def test_each_parameter_changed_invalidates_just_the_stages_that_read_it(clone):
-    content = yaml.safe_load((PROJECT / "params.yaml").read_text())
-    changes = {key: "changed" for key, _ in leaves(content)}
-    assert len(changes) >= 24
-    said = run(sys.executable, "-c", STATUS, cwd=clone, stdin=json.dumps(changes))
-    assert said.returncode == 0, said.stderr
-    answers = dict(line.split(" ", 1) for line in said.stdout.splitlines())
-    assert answers.keys() == changes.keys()
-    for key, stages in answers.items():
-        readers = {
-            stage
-            for stage in STAGES
-            if any(key == read or key.startswith(f"{read}.") for read in parameters_read(stage))
-        }
-        assert set(stages.split()) == readers, key
+    params = YAML(typ="safe").load((clone / "params.yaml").read_text())
+    keys, contents = list(leaf_keys(params)), []
+    for key in keys:
+        contents.append(json.loads(json.dumps(params)))
+        set_key(contents[-1], key, "changed")
+    printed = run(sys.executable, "-c", STATUS, cwd=clone, stdin=json.dumps(contents))
+    assert printed.returncode == 0, printed.stderr
+    for key, line in zip(keys, printed.stdout.splitlines(), strict=True):
+        readers = {stage for stage in STAGES if key.split(".")[0] in STAGES[stage].model_fields}
+        assert set(json.loads(line)) == readers, key
         assert readers, key
+
+
+CUSTOM = {
+    "convert_to_tensors.regression.table": "data/external/line.csv",
+    "convert_to_tensors.classification.table": "data/external/classes.csv",
+}
+
+
+def ran(folder):
+    """Return the stages that `dvc repro` runs."""
+    ended = run("dvc", "repro", cwd=folder)
+    assert ended.returncode == 0, ended.stderr
+    return re.findall(r"Running stage '(\w+)'", ended.stdout)
+
+
+def test_custom_tables_depend_on_their_bytes_and_not_on_the_simulation(clone, monkeypatch):
+    monkeypatch.chdir(clone)
+    write_params(ARTICLE)
+    change_params({**SMALL, **CUSTOM})
+    Path("data/external").mkdir(exist_ok=True)
+    Path("data/external/line.csv").write_text("x,y\n" + "".join(f"{k},{k}\n" for k in range(9)))
+    rows = "".join(f"{k},{-k},{'ab'[k % 2]}\n" for k in range(9))
+    Path("data/external/classes.csv").write_text(f"x1,x2,label\n{rows}")
+    assert ran(clone) == list(STAGES)
+
+    change_params({"generate_data.regression.weight": 3.0, "generate_data.seed": 5})
+    assert ran(clone) == ["generate_data"]
+
+    Path("data/external/line.csv").write_text("x,y\n" + "".join(f"{k},{2 * k}\n" for k in range(9)))
+    assert ran(clone) == ["convert_to_tensors", "train_regression", "evaluate", "report"]

@@ -1,180 +1,367 @@
+import csv
 import hashlib
+import html
 import json
+import random
 import re
+import shutil
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from conftest import call_main
-from stages.errors import UserError
-from stages.report import REPORT, curve, data_rows, regression_rows, shown, table
-from tools.compare import text
+from conftest import (
+    ARTICLE,
+    PROJECT,
+    SMALL,
+    Change,
+    call_stage,
+    change_params,
+    run,
+    write_params,
+)
+from stages.core.errors import UserError
+from stages.core.schema import STAGES
+from stages.report import FIGURES, MAX_NAMES, REPORT, breakable, describe_source, join_names
+from stages.shared.metadata import RegressionTruth
+from stages.shared.summary import METRICS, summarize
 
-FIGURES = 9
-CURVES = 4
-
-
-@pytest.fixture
-def page(finished, open_page):
-    page, troubles = open_page(Path(REPORT).resolve())
-    assert troubles == []
-    return page
-
-
-def test_every_image_has_loaded_and_no_request_leaves_the_file(page):
-    sizes = page.evaluate("[...document.images].map(image => image.naturalWidth)")
-    assert len(sizes) == FIGURES
-    assert min(sizes) > 100
-
-
-def test_page_holds_no_script_and_no_address(finished):
-    text = Path(REPORT).read_text()
-    assert "<script" not in text
-    assert not re.search(r"https?:|//[a-z]", re.sub(r"base64,[^\"]*", "", text))
-
-
-@pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_overflows(finished, open_page, width, scheme):
-    page, _ = open_page(Path(REPORT).resolve(), width)
-    page.emulate_media(color_scheme=scheme)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    wide = """[...document.querySelectorAll("main *")].filter(
-        each => each.getBoundingClientRect().right > innerWidth + 0.5).map(each => each.tagName)"""
-    assert page.evaluate(wide) == []
+N_FIGURES = 11
+LONG = "x" * 120
+MARKUP = "<b>age</b> \"of\" 'x' & $y^2$"
+CUSTOM = {
+    "convert_to_tensors.regression.table": "data/points.csv",
+    "convert_to_tensors.regression.target": "y",
+    "convert_to_tensors.regression.standardize": True,
+    "convert_to_tensors.classification.table": f"data/{'long/' * 20}groups.csv",
+    "convert_to_tensors.classification.target": "<i>kind</i>",
+    "train_regression.bias": True,
+    "train_classifier.loss_on": "logits",
+}
 
 
-def test_light_and_dark_differ_and_both_can_be_read(page):
-    seen = set()
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        style = "(({color, backgroundColor}) => [color, backgroundColor])"
-        ink, paper = (
-            sum(map(int, re.findall(r"\d+", each)[:3]))
-            for each in page.evaluate(f"{style}(getComputedStyle(document.body))")
-        )
-        assert abs(ink - paper) > 500
-        seen.add(ink > paper)
-    assert seen == {True, False}
-
-
-def test_reader_of_the_screen_finds_headings_and_alternative_texts(page):
-    tree = page.locator("body").aria_snapshot()
-    for heading in ("Regression", "Classifier", "Parameters and data"):
-        assert f'heading "{heading}" [level=2]' in tree
-    named = re.findall(r"- '?img \"", tree)
-    assert len(named) == FIGURES + CURVES
-    assert not re.search(r"- '?img'?:?$", tree, flags=re.M)
-
-
-def test_print_is_dark_on_white(page):
-    page.emulate_media(media="print", color_scheme="dark")
-    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    assert page.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
-
-
-def test_page_shows_every_number_beside_its_limit(finished):
-    text = Path(REPORT).read_text()
-    metrics = json.loads(Path("metrics/evaluate.json").read_text())
-    line, clusters = metrics["regression"], metrics["classifier"]
-    rows = [
-        ("weight", line["weight"], "least squares", line["least_squares_weight"]),
-        ("test MSE", line["test"]["mse"], "noise variance", line["noise_variance"]),
-        ("test R²", line["test"]["r2"], "noise variance", line["noise_r2"]),
-        ("test accuracy", clusters["test"]["accuracy"], "Bayes", clusters["bayes_accuracy"]),
-        (
-            "test cross entropy",
-            clusters["test"]["cross_entropy"],
-            "Bayes",
-            clusters["bayes_cross_entropy"],
-        ),
+def table_rows(page: str) -> list[list[str]]:
+    """Return the texts of the cells of every table row."""
+    rows = re.findall(r"<tr>(.*?)</tr>", page)
+    return [
+        [to_text(cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)] for row in rows
     ]
-    for first, value, limit, bound in rows:
-        cells = "".join(f"<td>{cell}</td>" for cell in (f"{value:.6g}", limit, f"{bound:.6g}"))
-        assert f'<tr><th scope="row">{first}</th>{cells}</tr>' in text
 
 
-def test_page_shows_parameters_size_and_md5(finished):
-    text = Path(REPORT).read_text()
-    assert '<th scope="row">train_classifier.<wbr>optimizer.<wbr>name</th><td>RMSprop</td>' in text
+def to_text(content: str) -> str:
+    return html.unescape(content.replace("<wbr>", ""))
+
+
+def read_report(folder: Path) -> str:
+    return (folder / REPORT).read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def custom_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder where all stages have run on tables with awkward names; not to write to."""
+    folder = tmp_path_factory.mktemp("custom")
+    generator = random.Random(0)
+    rows = [[generator.random() for _ in range(3)] for _ in range(12)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        write_params(ARTICLE)
+        change_params(SMALL | CUSTOM)
+        Path(CUSTOM["convert_to_tensors.classification.table"]).parent.mkdir(parents=True)
+        with open("data/points.csv", "w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([[MARKUP, LONG, "y"], *rows])
+        groups = CUSTOM["convert_to_tensors.classification.table"]
+        with open(groups, "w", encoding="utf-8", newline="") as file:
+            labels = [f"<u>{LONG}{number % 2}</u>" for number in range(len(rows))]
+            named = ([*row, label] for row, label in zip(rows, labels, strict=True))
+            csv.writer(file).writerows([[MARKUP, LONG, "z", "<i>kind</i>"], *named])
+        for stage in STAGES:
+            if stage != "generate_data":
+                call_stage(stage)
+    return folder
+
+
+@pytest.fixture(params=["simulated", "custom"])
+def folder(request: pytest.FixtureRequest) -> Path:
+    fixture = {"simulated": "finished_folder", "custom": "custom_folder"}[request.param]
+    return request.getfixturevalue(fixture)
+
+
+# Content
+
+
+def test_metrics_stand_next_to_their_references(folder: Path) -> None:
+    metrics: dict[str, Any] = {}
+    for path in METRICS:
+        metrics |= json.loads((folder / path).read_text(encoding="utf-8"))
+    rows = table_rows(read_report(folder))
+    head = rows.index(["Metric", "Value", "Reference", "Reference value"])
+    expected = [list(row.cells()) for row in summarize(metrics)["regression"]]
+    assert rows[head + 1 : head + 1 + len(expected)] == expected
+    assert all(list(row.cells()) in rows for row in summarize(metrics)["classifier"])
+
+
+def test_every_reference_is_explained(folder: Path) -> None:
+    page = read_report(folder)
+    references = {row[2] for row in table_rows(page) if len(row) == 4} - {"Reference"}
+    terms = set(re.findall(r"<dt>(.*?)</dt>", page))
+    assert references <= terms
+    assert {"logits", "cross entropy", "accuracy", "R²", "loss floor"} <= terms
+
+
+def test_glossary_describes_the_parameters_at_hand(
+    finished_folder: Path, custom_folder: Path
+) -> None:
+    simulated, custom = read_report(finished_folder), read_report(custom_folder)
+    assert "probabilities as if they were logits" in simulated
+    assert "The cross entropy of the logits." in custom
+    assert "changes with one unit of the feature" in simulated
+    assert "changes with one standard deviation of the feature" in custom
+    assert "Bayes" not in custom
+    assert "majority class" not in simulated
+
+
+def test_both_training_accuracies_are_explained(finished_folder: Path) -> None:
+    text = " ".join(read_report(finished_folder).split())
+    assert "training mode, where BatchNorm uses the mean and variance of the training rows" in text
+    assert "evaluation mode, where BatchNorm uses its running statistics" in text
+
+
+def test_simulated_data_is_described(finished: Change) -> None:
+    finished({"generate_data.regression.n_test": 5, "generate_data.seed": 7})
+    for stage in ("generate_data", "convert_to_tensors", "report"):
+        call_stage(stage)
+    rows = table_rows(Path(REPORT).read_text(encoding="utf-8"))
     content = Path("data/raw/regression.parquet").read_bytes()
-    md5 = hashlib.md5(content).hexdigest()
-    cells = f"<td>8</td><td>8</td><td>{len(content)}</td><td><span>{md5}</span></td>"
-    assert cells in text
-
-
-def test_each_coefficient_stands_beside_its_own_least_squares():
-    line = {"weights": {"a": 1, "b": 2}, "least_squares_weights": {"b": 4, "a": 3}}
-    line |= {"bias": 5, "least_squares_bias": 6, "noise_variance": 9, "noise_r2": 10}
-    line["test"] = {"mse": 7, "r2": 8}
-    rows = list(regression_rows({"regression": line}, {"loss": 2, "least_squares_loss": 1}))
-    assert rows == [
-        ("training loss", 2, "least squares", 1),
-        ("bias", 5, "least squares", 6),
-        ("weight of a", 1, "least squares", 3),
-        ("weight of b", 2, "least squares", 4),
-        ("test MSE", 7, "noise variance", 9),
-        ("test R²", 8, "noise variance", 10),
+    start = rows.index(["table", "data/raw/regression.parquet"])
+    source = "simulated with seed 7, n_samples 8, n_test 5, weight 2.0, noise_std 0.3"
+    assert rows[start : start + 8] == [
+        ["table", "data/raw/regression.parquet"],
+        ["source", source],
+        ["target", "y"],
+        ["features", "x"],
+        ["training rows", "8"],
+        ["test rows", "5"],
+        ["bytes", str(len(content))],
+        ["md5", hashlib.md5(content).hexdigest()],
     ]
 
 
-def test_rows_to_train_on_come_before_those_held_out(finished):
-    finished(("n_test: 8", "n_test: 5"))
-    for stage in ("generate_data", "convert_to_tensors"):
-        call_main(stage)
-    assert [row[1:3] for row in data_rows()] == [(8, 5), (8, 8)]
+def test_custom_table_is_described(custom_folder: Path) -> None:
+    rows = table_rows(read_report(custom_folder))
+    start = rows.index(["table", CUSTOM["convert_to_tensors.classification.table"]])
+    assert rows[start + 1 : start + 7] == [
+        ["source", "custom table"],
+        ["target", "<i>kind</i>"],
+        ["features", f"{MARKUP}, {LONG}, z"],
+        ["classes", f"<u>{LONG}0</u>, <u>{LONG}1</u>"],
+        ["training rows", "10"],
+        ["test rows", "2"],
+    ]
 
 
-def test_same_results_give_the_same_page(finished):
+def test_every_parameter_is_shown_exactly_and_no_other(finished: Change) -> None:
+    optimizer = {"name": "Adam", "lr": 0.123456789, "betas": [0.5, 0.25]}
+    finished({"train_classifier.optimizer": optimizer})
+    call_stage("report")
+    rows = table_rows(Path(REPORT).read_text(encoding="utf-8"))
+    shown = dict(rows[rows.index(["Parameter", "Value"]) + 1 :])
+    assert shown["train_classifier.optimizer.name"] == "Adam"
+    assert shown["train_classifier.optimizer.lr"] == "0.123456789"
+    assert shown["train_classifier.optimizer.betas"] == "[0.5, 0.25]"
+    assert shown["convert_to_tensors.regression.standardize"] == "false"
+    assert "train_classifier.optimizer.eps" not in shown
+    assert {key.partition(".")[0] for key in shown} == ARTICLE.keys() - {"generate_data"}
+
+
+def test_absence_of_a_commit_is_explained(finished_folder: Path) -> None:
+    assert "This page names no Git commit, because" in read_report(finished_folder)
+
+
+def test_names_cannot_change_the_page(custom_folder: Path) -> None:
+    page = read_report(custom_folder)
+    assert not re.search(r"<(b|i|u)>", page)
+    assert "&lt;b&gt;age&lt;/b&gt; &#34;of&#34; &#39;x&#39; &amp; $y^2$" in page
+
+
+@pytest.mark.usefixtures("finished")
+def test_template_escapes_what_it_is_not_told_to_trust(monkeypatch: pytest.MonkeyPatch) -> None:
+    figure = ("regression_curves.png", "<i>caption", '"><i>alt')
+    monkeypatch.setattr("stages.report.FIGURES", {"regression": [figure], "classifier": []})
+    call_stage("report")
+    page = Path(REPORT).read_text(encoding="utf-8")
+    assert "<i>" not in page
+    assert "&lt;i&gt;caption" in page
+    assert 'alt="&#34;&gt;&lt;i&gt;alt"' in page
+
+
+def test_page_has_no_script_and_no_address(folder: Path) -> None:
+    page = re.sub(r'base64,[^"]*', "", read_report(folder))
+    assert "<script" not in page
+    assert not re.search(r"https?:|//[a-z]", page)
+
+
+def test_same_results_give_the_same_bytes(finished: Change) -> None:
     before = Path(REPORT).read_bytes()
     Path(REPORT).unlink()
-    call_main("report")
+    call_stage("report")
     assert Path(REPORT).read_bytes() == before
 
 
-def test_curve_runs_from_the_first_epoch_to_the_last():
-    rows = [{"epoch": "0", "loss": "3"}, {"epoch": "1", "loss": "2"}, {"epoch": "2", "loss": "1"}]
-    drawn = curve(rows, "loss", "Loss")
-    assert 'points="80.0,15.0 275.0,110.0 470.0,205.0"' in drawn
-    assert re.findall(r'y="(\d+)" text-anchor="end">(\d)<', drawn) == [("20", "3"), ("205", "1")]
-    assert 'aria-label="Loss: loss 3 at epoch 0, 1 at epoch 2"' in drawn
-
-
-def test_flat_curve_is_drawn():
-    assert 'points="80.0,205.0 470.0,205.0"' in curve(
-        [{"epoch": "0", "loss": "1"}, {"epoch": "1", "loss": "1"}], "loss", "Loss"
-    )
-
-
-def test_names_cannot_change_the_page():
-    made = table("<i>", ["<b>"], [["<script>", "<u>", 0.5]])
-    assert not re.search(r"<(i|b|u|script)>", made)
-    assert shown("a & b") == "a &amp; b"
-
-
-def test_texts_are_shown_as_they_are_written():
-    assert shown("Größe") == text("Größe") == "Größe"
-    assert shown([0.5, True, None]) == text([0.5, True, None]) == "[0.5, true, null]"
-
-
-def test_figure_of_many_parts_takes_the_whole_width(page):
-    widths = "[...document.images].map(each => [each.alt, each.getBoundingClientRect().width])"
-    widths = dict(page.evaluate(widths))
-    wide = widths.pop("Predicted classes at several epochs of the training")
-    assert wide > 900
-    assert max(widths.values()) < 600
+# Errors
 
 
 @pytest.mark.parametrize(
-    "name",
+    "path",
     [
-        "evaluate.json",
-        "train_regression.json",
-        "train_classifier.csv",
-        "figures/regression_data.png",
+        *METRICS,
+        "data/tensors/regression.safetensors",
+        "data/tensors/classification.safetensors",
+        "metrics/figures/regression_curves.png",
     ],
 )
-def test_damaged_result_is_refused(finished, name):
-    Path("metrics", name).write_text("epoch\n0\n" if name.endswith("csv") else "{")
-    with pytest.raises(UserError, match=f"metrics/{name} is damaged; `dvc repro"):
-        call_main("report")
+@pytest.mark.usefixtures("finished")
+def test_missing_or_corrupted_result_is_named(path: str) -> None:
+    Path(path).write_text("{", encoding="utf-8")
+    with pytest.raises(UserError, match=f"^{path} is corrupted; delete it and run `dvc repro`.$"):
+        call_stage("report")
+    Path(path).unlink()
+    with pytest.raises(UserError, match=f"^{path} is missing; run `dvc repro`.$"):
+        call_stage("report")
+
+
+@pytest.mark.usefixtures("finished")
+def test_missing_table_is_named() -> None:
+    Path("data/raw/regression.parquet").unlink()
+    with pytest.raises(UserError, match="^data/raw/regression.parquet is missing"):
+        call_stage("report")
+
+
+@pytest.mark.usefixtures("finished")
+def test_model_in_place_of_tensors_is_rejected() -> None:
+    shutil.copy("data/models/regression.safetensors", "data/tensors/regression.safetensors")
+    with pytest.raises(UserError, match="^data/tensors/regression.safetensors is corrupted"):
+        call_stage("report")
+
+
+# Functions
+
+
+def test_names_break_after_separators_but_numbers_do_not() -> None:
+    broken = breakable("train_x.optimizer/lr, v1.5, a < 0.25")
+    assert broken == "train_<wbr>x.<wbr>optimizer/<wbr>lr, v1.5, a &lt; 0.25"
+
+
+def test_ten_names_are_shown_and_the_others_counted() -> None:
+    names = [f"x{number}" for number in range(MAX_NAMES)]
+    assert join_names(names) == "x0, x1, x2, x3, x4, x5, x6, x7, x8, x9"
+    assert join_names([*names, "y", "z"]) == f"{join_names(names)} … and 2 more"
+
+
+def test_source_is_the_simulation_if_there_was_one() -> None:
+    truth = RegressionTruth(seed=1, n_samples=2, n_test=3, weight=4.0, noise_std=0.5)
+    expected = "simulated with seed 1, n_samples 2, n_test 3, weight 4.0, noise_std 0.5"
+    assert describe_source(truth) == expected
+    assert describe_source(None) == "custom table"
+
+
+def test_import_is_light() -> None:
+    slow = {"matplotlib", "pandas", "pyarrow", "scipy", "torch"}
+    code = f"import stages.report, sys; print(sorted({slow} & sys.modules.keys()))"
+    done = run(sys.executable, "-c", code, cwd=PROJECT)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+# In the browser
+
+OVERFLOWING = """[...document.querySelectorAll("main *")].filter(
+    element => !element.closest(".card") || element.matches(".card")
+).filter(
+    element => element.getBoundingClientRect().right > innerWidth + 0.5
+).map(element => element.outerHTML.slice(0, 80))"""
+
+
+@pytest.fixture
+def page(finished_folder: Path, open_page: Callable[..., Any]) -> Any:
+    page, problems = open_page(finished_folder / REPORT)
+    assert problems == []
+    return page
+
+
+def style(page: Any, selector: str, name: str) -> str:
+    return page.evaluate(f"getComputedStyle(document.querySelector('{selector}')).{name}")
+
+
+def test_every_figure_loads_and_nothing_is_requested(page: Any) -> None:
+    images = page.evaluate("[...document.images].map(image => [image.naturalWidth, image.alt])")
+    assert len(images) == N_FIGURES == sum(map(len, FIGURES.values()))
+    assert all(width > 100 and alt for width, alt in images)
+
+
+def test_screen_reader_finds_contents_headings_and_figures(page: Any) -> None:
+    tree = page.locator("body").aria_snapshot()
+    for heading in ("Regression", "Classifier", "Data", "Parameters"):
+        assert f'link "{heading}"' in tree
+        assert f'heading "{heading}" [level=2]' in tree
+    assert len(re.findall(r"- '?img \"", tree)) == N_FIGURES
+    targets = "[...document.querySelectorAll('nav a')].map(link => link.hash)"
+    sections = "[...document.querySelectorAll('section')].map(section => `#${section.id}`)"
+    assert page.evaluate(targets) == page.evaluate(sections)
+
+
+def test_curves_are_the_first_figure_of_each_section(page: Any) -> None:
+    sections = "[...document.querySelectorAll('section')]"
+    alts = page.evaluate(f"{sections}.map(s => s.querySelector('img')?.alt ?? '')")
+    assert [alt.startswith("Two curves") for alt in alts] == [True, True, False, False]
+
+
+def test_page_never_scrolls_sideways(folder: Path, open_page: Callable[..., Any]) -> None:
+    page, _ = open_page(folder / REPORT)
+    for width in (1280, 700, 390, 320):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate(OVERFLOWING) == [], width
+
+
+def test_wide_figures_keep_their_size_and_scroll_inside_their_card_on_a_phone(page: Any) -> None:
+    page.set_viewport_size({"width": 390, "height": 800})
+    card = """card => [card.scrollWidth > card.clientWidth, card.tabIndex,
+        card.firstChild.clientWidth === card.firstChild.naturalWidth]"""
+    cards = page.evaluate(f"[...document.querySelectorAll('.wide .card')].map({card})")
+    assert cards == [[True, 0, True]] * 3  # curves of both tasks, classes by epoch
+    others = page.evaluate(f"[...document.querySelectorAll('figure:not(.wide) .card')].map({card})")
+    assert not any(scrolls for scrolls, *_ in others)
+
+
+def test_light_and_dark_differ_and_both_can_be_read(page: Any) -> None:
+    seen = set()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        ink, paper = (
+            sum(map(int, re.findall(r"\d+", style(page, "body", name))))
+            for name in ("color", "backgroundColor")
+        )
+        assert abs(ink - paper) > 500
+        seen.add(ink > paper)
+        assert style(page, ".card", "backgroundColor") == "rgb(255, 255, 255)"
+        assert style(page, ".card", "paddingLeft") == "8px"
+    assert seen == {True, False}
+
+
+def test_numbers_are_aligned(page: Any) -> None:
+    assert style(page, "td.number", "textAlign") == "right"
+    assert style(page, "td.number", "fontVariantNumeric") == "tabular-nums"
+
+
+def test_paper_is_white_and_has_no_animation(page: Any) -> None:
+    page.emulate_media(media="print", color_scheme="dark")
+    assert style(page, "body", "backgroundColor") == "rgb(255, 255, 255)"
+    assert style(page, "body", "color") == "rgb(0, 0, 0)"
+    assert style(page, ".animation", "display") == "none"
+
+
+def test_animation_is_left_out_for_those_who_prefer_no_motion(page: Any) -> None:
+    assert style(page, ".animation", "display") == "block"
+    page.emulate_media(reduced_motion="reduce")
+    assert style(page, ".animation", "display") == "none"

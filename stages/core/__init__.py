@@ -1,0 +1,1 @@
+"""What every stage imports, and nothing else: one dependency in dvc.yaml."""

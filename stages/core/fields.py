@@ -1,0 +1,49 @@
+"""Types of the values in params.yaml; each description completes "must be …" in an error."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+
+class ParamsModel(BaseModel):
+    """A frozen section of params.yaml: exact types, no unknown keys, no inf or nan."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def invalid(allowed: str) -> PydanticCustomError:
+    """Return the error for a value of the right type that is not `allowed`."""
+    return PydanticCustomError("invalid", "{allowed}", {"allowed": allowed})
+
+
+Flag = Annotated[bool, Field(description="true or false")]
+# 1e30 is larger than any sensible value, and its square is still finite.
+Number = Annotated[float, Field(ge=-1e30, le=1e30, description="a number from -1e30 to 1e30")]
+NonNegative = Annotated[float, Field(ge=0, le=1e30, description="a number from 0 to 1e30")]
+Positive = Annotated[float, Field(gt=0, le=1e30, description="a number > 0 and <= 1e30")]
+Fraction = Annotated[float, Field(gt=0, lt=1, description="a number > 0 and < 1")]
+Count = Annotated[int, Field(ge=1, description="an integer >= 1")]
+TwoOrMore = Annotated[int, Field(ge=2, description="an integer >= 2")]
+# The range that both NumPy and torch accept.
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1, description="an integer from 0 to 2**63 - 1")]
+
+Device = Annotated[
+    Literal["cpu", "cuda", "mps", "auto"], Field(description="one of {cpu, cuda, mps, auto}")
+]
+Dtype = Annotated[Literal["float64", "float32"], Field(description="one of {float64, float32}")]
+TablePath = Annotated[
+    str, Field(pattern=r".\.(csv|parquet)$", description="the path of a .csv or .parquet file")
+]
+Column = Annotated[str, Field(min_length=1, description="a column name")]
+Features = Annotated[
+    Literal["all"] | Annotated[tuple[Column, ...], Field(min_length=1)],
+    Field(description="all, or a list of one or more column names"),
+]
+Centers = Annotated[
+    tuple[tuple[Number, Number], ...],
+    Field(min_length=2, description="a list of two or more centers, each a list of two numbers"),
+]
+Snapshots = Annotated[
+    tuple[int, ...], Field(min_length=1, description="a list of one or more epochs, all integers")
+]

@@ -1,0 +1,124 @@
+"""Reading params.yaml, and the one sentence that rejects an invalid value."""
+
+import difflib
+import json
+import re
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from stages.core.errors import UserError
+from stages.core.optimizers import OPTIMIZERS
+from stages.core.schema import StageParams
+
+FILE = "params.yaml"
+
+Params = TypeVar("Params", bound=StageParams)
+
+
+def read_params(model: type[Params]) -> Params:
+    """Return `model` filled from params.yaml.
+
+    Raises UserError, in one sentence, for a file that is missing or not YAML, and for the first key
+    that is missing, unknown or invalid.
+    """
+    content = load_yaml()
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        # An unknown key first: next to a missing one it is the typo that explains both.
+        errors = sorted(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
+        raise UserError(error_message(dict(errors[0]), model, content)) from None
+
+
+def load_yaml() -> dict[str, Any]:
+    """Return the content of params.yaml with its lists as tuples.
+
+    DVC reads the file with the same call, so that both take every value for the same.
+    """
+    try:
+        content = YAML(typ="safe").load(Path(FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{FILE} is missing; run this in the project's top folder.") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{FILE} must be UTF-8 text; byte {error.start} is not.") from None
+    except MarkedYAMLError as error:
+        where = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        problem = str(error.problem).partition("\n")[0]
+        raise UserError(f"{FILE} must be valid YAML; {where}{problem}.") from None
+    except (YAMLError, ValueError) as error:  # ValueError: of a date such as 2001-99-99
+        raise UserError(f"{FILE} must be valid YAML; {str(error).splitlines()[0]}.") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{FILE} must hold sections of keys; got {format_value(content)}.")
+    return to_tuples(content)
+
+
+def to_tuples(value: Any) -> Any:
+    """Return `value` with every list in it, however deep, as a tuple."""
+    if isinstance(value, dict):
+        return {key: to_tuples(item) for key, item in value.items()}
+    return tuple(map(to_tuples, value)) if isinstance(value, list) else value
+
+
+def error_message(error: dict[str, Any], model: type[BaseModel], content: dict[str, Any]) -> str:
+    """Return one sentence for a pydantic error: the key, what is allowed, what was given."""
+    section, given, allowed = model, content, ""
+    path: list[str] = []
+    for key in error["loc"]:
+        if key in OPTIMIZERS:  # pydantic inserts an optimizer's name after the key `optimizer`
+            section = OPTIMIZERS[key]
+            continue
+        path.append(str(key))
+        if error["type"] == "extra_forbidden" and key not in section.model_fields:
+            return unknown_key(path, list(section.model_fields))
+        field = section.model_fields[key]
+        given = given.get(key) if isinstance(given, dict) else given
+        allowed = field.description or "a section of keys and values"
+        if not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            if key != "optimizer":
+                break  # the rest of `loc` points into a list
+            continue
+        section = field.annotation
+    missing = error["type"] == "missing" and path[-1] == error["loc"][-1]
+    if error["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        path.append("name")
+        given = given.get("name") if isinstance(given, dict) else given
+        allowed = "one of {" + ", ".join(OPTIMIZERS) + "}"
+        missing = error["type"] == "union_tag_not_found"
+    elif error["type"] == "invalid":
+        allowed = error["ctx"]["allowed"]
+    key = ".".join(path)
+    if missing:
+        return f"{FILE}: {key} is missing; it must be {allowed}."
+    return f"{FILE}: {key} must be {allowed}; got {format_value(given)}." + suggest(given, allowed)
+
+
+def unknown_key(path: list[str], known: list[str]) -> str:
+    """Return the sentence for a key that no stage reads."""
+    *parents, key = path
+    section = ".".join(parents)
+    sentence = f"{FILE}: {'.'.join(path)} is not a parameter; {section} has {', '.join(known)}."
+    return sentence + did_you_mean(key, known)
+
+
+def suggest(given: Any, allowed: str) -> str:
+    """Return advice on an invalid text, or nothing."""
+    if not isinstance(given, str):
+        return ""
+    if ("number" in allowed or "integer" in allowed) and re.search("[0-9]", given):
+        return " Write it as a plain decimal number, such as 10, 0.1 or 1e-4, without quotes."
+    return did_you_mean(given, re.findall(r"\w+", allowed.partition("{")[2]))
+
+
+def did_you_mean(given: str, choices: list[str]) -> str:
+    """Return the question whether the closest of `choices` was meant, or nothing."""
+    close = difflib.get_close_matches(given.lower(), [choice.lower() for choice in choices], n=1)
+    return "".join(f" Did you mean '{choice}'?" for choice in choices if [choice.lower()] == close)
+
+
+def format_value(value: Any) -> str:
+    """Return `value` as it would appear in params.yaml, in single quotes if it is text."""
+    return json.dumps(value, default=str, ensure_ascii=False).replace('"', "'")

@@ -1,0 +1,1 @@
+"""The figures, drawn by evaluate alone: one dependency in dvc.yaml."""

@@ -1,0 +1,340 @@
+"""The figures of the classifier: the classes, and what it predicts before, during, after training.
+
+All but the confusion matrix and the curves show the training points, projected to the same plane.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from stages.figures.curves import Curve, curves_figure
+from stages.figures.style import (
+    COLORS,
+    DIGITS,
+    FITTED,
+    IDEAL,
+    MARKERS,
+    PANELS,
+    POINTS,
+    SQUARE,
+    add_legends,
+    figure_style,
+    frame_indices,
+    label_lowest,
+    new_figure,
+    panels,
+    save,
+    some_of,
+    text_width,
+    truncate,
+)
+from stages.shared.rounding import round_significant
+
+NAMED = 24  # classes in a legend
+NUMBERED = 12  # classes, of which a confusion matrix still has room for numbers
+TICKED = 50  # classes, up to which each has a row of its own in a confusion matrix
+RINGS = 500  # from which on rings around misclassified points fade, lest they hide the classes
+MISCLASSIFIED: dict[str, Any] = {
+    "linestyle": "none",
+    "marker": "o",
+    "markersize": 6.5,
+    "markerfacecolor": "none",
+    "markeredgecolor": "black",
+    "markeredgewidth": 0.8,
+}
+
+
+@dataclass(frozen=True)
+class ClassifierData:
+    """What the figures of the classifier show.
+
+    Attributes:
+        X: float64 (n, n_features), the training rows in the table's units
+        y: int64 (n,)
+        features: the names of the columns of X
+        labels: the names of the classes
+        losses: (epochs + 1,), row k after k updates
+        accuracies: (epochs + 1,)
+        snapshots: epoch -> predicted class, int64 (n,); epoch 0 is always there
+        predicted: int64 (n,), after training
+        loss_floor: the lower bound of the loss, or None
+        reference: the label and value of an accuracy to compare with
+        scores: (m, 2) in the table's units -> rounded (m, n_classes); only for two features
+        centers: (n_classes, 2), known only for simulated data; the nearest is the Bayes prediction
+        confusion: int64 (n_classes, n_classes), test rows by actual and predicted class
+    """
+
+    X: np.ndarray
+    y: np.ndarray
+    features: Sequence[str]
+    labels: Sequence[object]
+    losses: np.ndarray
+    accuracies: np.ndarray
+    snapshots: Mapping[int, np.ndarray]
+    predicted: np.ndarray
+    loss_floor: float | None
+    reference: tuple[str, float]
+    scores: Callable[[np.ndarray], np.ndarray] | None
+    centers: np.ndarray | None
+    confusion: np.ndarray
+
+
+@dataclass(frozen=True)
+class Projection:
+    """The points of all classes in a plane, (n, 2), and the names of its two axes."""
+
+    points: np.ndarray
+    xlabel: str
+    ylabel: str
+    equal: bool = False  # both axes have the same unit
+    whole: bool = False  # y is a whole number
+
+
+def standardize(X: np.ndarray) -> np.ndarray:
+    """Return X, (n, n_features), each column minus its mean, over its standard deviation."""
+    varies = X.max(axis=0) > X.min(axis=0)
+    return (X - X.mean(axis=0)) / np.where(varies, X.std(axis=0), np.inf)
+
+
+def principal_components(X: np.ndarray) -> np.ndarray:
+    """Return the first two principal components, (n, 2), of the standardized X, rounded."""
+    # Uncorrelated features vary equally in every direction, and any two would do: weights that
+    # differ in the seventh digit make every machine choose the same.
+    weighted = standardize(X) * (1 + 1e-6 * np.arange(X.shape[1]))
+    # The triangle of QR has the directions of all rows, and is much smaller.
+    directions = np.linalg.svd(np.linalg.qr(weighted, mode="r"))[2][:2]
+    largest = np.abs(round_significant(directions, DIGITS)).argmax(axis=1)
+    directions = directions * np.sign(directions[[0, 1], largest])[:, None]
+    points = round_significant(weighted @ directions.T, DIGITS)
+    if np.ptp(points[:, 1]) <= 1e-9 * np.ptp(points[:, 0]):
+        points[:, 1] = 0.0  # points on one line leave rounding noise beside it
+    return points
+
+
+def project_to_plane(data: ClassifierData) -> Projection:
+    """Return the training points in a plane.
+
+    Two features as they are in the table, one against the number of the class, more by the first
+    two principal components of the standardized features.
+    """
+    names = truncate(data.features)
+    if len(names) == 2:
+        return Projection(data.X, names[0], names[1], equal=data.centers is not None)
+    if len(names) == 1:
+        return Projection(np.column_stack([data.X, data.y]), names[0], "class number", whole=True)
+    points = principal_components(data.X)
+    return Projection(points, "principal component 1", "principal component 2")
+
+
+def class_style(number: int) -> dict[str, Any]:
+    """Return color and marker of a class; the first 49 differ."""
+    marker = MARKERS[(number + number // len(COLORS)) % len(MARKERS)]
+    return {"color": COLORS[number % len(COLORS)], "marker": marker, **POINTS}
+
+
+def class_entries(labels: Sequence[object]) -> list[Line2D]:
+    """Return the entries of a legend for the classes, NAMED at most."""
+    names = truncate(labels)
+    n_named = len(names) if len(names) <= NAMED else NAMED - 1
+    entries = [
+        Line2D([], [], label=name, **class_style(number))
+        for number, name in enumerate(names[:n_named])
+    ]
+    if n_named < len(names):
+        label = f"… and {len(names) - n_named} more classes"
+        entries.append(Line2D([], [], linestyle="none", label=label))
+    return entries
+
+
+def plot_classes(axes: Axes, projection: Projection, classes: np.ndarray) -> None:
+    """Plot the projected points, each with the color and marker of its class, (n,)."""
+    for number in np.unique(classes).tolist():
+        axes.plot(*projection.points[classes == number].T, **class_style(number))
+    axes.set(
+        xlabel=projection.xlabel,
+        ylabel=projection.ylabel,
+        aspect="equal" if projection.equal else "auto",
+    )
+    if projection.whole:
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def classes_figure(
+    data: ClassifierData, classes: np.ndarray, legend_title: str, title: str
+) -> Figure:
+    """Return a figure of the training points by class, (n,)."""
+    figure = new_figure(SQUARE)
+    axes = figure.subplots()
+    plot_classes(axes, project_to_plane(data), classes)
+    axes.set_title(title)
+    add_legends(figure, (legend_title, class_entries(data.labels)))
+    return figure
+
+
+def epochs_figure(data: ClassifierData) -> Figure:
+    """Return a figure of the predicted classes at several epochs, PANELS at most."""
+    projection = project_to_plane(data)
+    epochs = np.array(sorted(data.snapshots))
+    shown = epochs[frame_indices(len(epochs), PANELS)].tolist()
+    note = some_of(len(shown), len(epochs), "snapshots")
+    figure, grid = panels(
+        len(shown), f"Classifier: predicted class of the training points while it learns{note}"
+    )
+    for axes, epoch in zip(grid, shown, strict=True):
+        plot_classes(axes, projection, data.snapshots[epoch])
+        axes.set_title(f"Epoch {epoch}: loss {data.losses[epoch]:.4g}")
+    label_lowest(grid, projection.xlabel)
+    add_legends(figure, ("predicted class", class_entries(data.labels)))
+    return figure
+
+
+def mesh(X: np.ndarray, n_steps: int = 201) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return x1 and x2, (n_steps,), that span the points X, (n, 2), and the grid of all pairs.
+
+    The grid has shape (n_steps * n_steps, 2), x1 running fastest.
+    """
+    low, high = X.min(axis=0), X.max(axis=0)
+    margin = np.where(high > low, 0.05 * (high - low), 1.0)
+    x1, x2 = np.linspace(low - margin, high + margin, n_steps).T
+    return x1, x2, np.stack(np.meshgrid(x1, x2), axis=-1).reshape(-1, 2)
+
+
+def score_margins(scores: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield, class by class, its score minus the best of the later classes, (m,).
+
+    Where an earlier class is best the margin is masked, so that the zero lines of all margins
+    together are the boundaries between the classes, each drawn once. Classes that are best nowhere
+    are left out.
+    """
+    best = scores.argmax(axis=1)
+    best_from = np.maximum.accumulate(scores[:, ::-1], axis=1)[:, ::-1]
+    for number in np.unique(best).tolist():
+        if number + 1 < scores.shape[1]:
+            margin = scores[:, number] - best_from[:, number + 1]
+            yield np.ma.masked_where(best < number, margin)
+
+
+def center_scores(points: np.ndarray, centers: np.ndarray) -> np.ndarray:
+    """Return minus the squared distance of points, (m, 2), to centers, (k, 2), rounded, (m, k)."""
+    squares = [np.square(points[:, [axis]] - centers[:, axis]) for axis in (0, 1)]
+    return round_significant(-(squares[0] + squares[1]), DIGITS)
+
+
+def draw_boundaries(axes: Axes, data: ClassifierData) -> list[Line2D]:
+    """Draw where the best class changes, learned and by Bayes; return the legend's entries."""
+    boundaries: list[tuple[str, dict[str, Any], Callable[[np.ndarray], np.ndarray]]] = []
+    if data.scores is not None:
+        boundaries.append(("learned boundary", FITTED, data.scores))
+    centers = data.centers
+    if centers is not None:
+        boundaries.append(("Bayes boundary", IDEAL, lambda points: center_scores(points, centers)))
+    for _, line, scores in boundaries:
+        x1, x2, grid = mesh(data.X)
+        for margin in score_margins(scores(grid)):
+            if margin.min() < 0 < margin.max():
+                axes.contour(
+                    *(x1, x2, margin.reshape(len(x2), len(x1))),
+                    levels=[0],
+                    colors=line["color"],
+                    linestyles=line["linestyle"],
+                    linewidths=matplotlib.rcParams["lines.linewidth"],
+                )
+    return [Line2D([], [], label=label, **line) for label, line, _ in boundaries]
+
+
+def circle_mistakes(axes: Axes, points: np.ndarray, n_points: int) -> Line2D:
+    """Draw rings around the misclassified of `n_points` points; return the legend's entry."""
+    alpha = max(0.02, min(1.0, RINGS / max(len(points), 1)))
+    axes.plot(*points.T, alpha=alpha, **MISCLASSIFIED)
+    label = f"misclassified ({len(points)} of {n_points})"
+    return Line2D([], [], label=label, **MISCLASSIFIED)
+
+
+def after_figure(data: ClassifierData) -> Figure:
+    """Return a figure of the predicted classes after training, the boundaries and the mistakes."""
+    projection = project_to_plane(data)
+    figure = new_figure(SQUARE)
+    axes = figure.subplots()
+    plot_classes(axes, projection, data.predicted)
+    wrong = data.predicted != data.y
+    rings = circle_mistakes(axes, projection.points[wrong], len(data.y))
+    boundaries = draw_boundaries(axes, data)
+    axes.set_title(f"Classifier after training: loss {data.losses[-1]:.4g}")
+    add_legends(
+        figure,
+        ("predicted class", class_entries(data.labels)),
+        ("", [*boundaries, rings]),
+    )
+    return figure
+
+
+def confusion_figure(data: ClassifierData) -> Figure:
+    """Return a figure of how often each class, a row, was predicted as which, a column.
+
+    The darker a cell, the larger its share of the row.
+    """
+    counts = data.confusion
+    n_classes = len(counts)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    step = -(-n_classes // TICKED)
+    ticks, names = np.arange(0, n_classes, step), truncate(data.labels)[::step]
+    widths = [text_width(name) for name in names]
+    side = max(4.4, 0.17 * min(n_classes, TICKED))
+    upright = max(widths) + 0.1 > side / len(names)
+    # In inches: the matrix, and the names and titles beside and below it.
+    left, bottom = 0.5 + max(widths), 0.4 + (max(widths) if upright else 0.2)
+    width, height = left + side + 0.2, bottom + side + 0.6
+    figure = Figure(figsize=(width, height))
+    figure.subplots_adjust(
+        left=left / width,
+        right=(left + side) / width,
+        bottom=bottom / height,
+        top=(bottom + side) / height,
+    )
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+    axes.set(xlabel="predicted class", ylabel="actual class")
+    title = "Classifier: test points by actual and predicted class"
+    axes.set_title(f"{title}\n(the darker, the larger the share of the actual class)")
+    axes.set_xticks(ticks, names, rotation=90 if upright else 0)
+    axes.set_yticks(ticks, names)
+    axes.grid(visible=False)
+    if n_classes <= NUMBERED:
+        for row, column in np.ndindex(counts.shape):
+            color = "white" if shares[row, column] > 0.5 else "black"
+            text = str(counts[row, column])
+            axes.text(column, row, text, ha="center", va="center", color=color)
+    return figure
+
+
+def training_figure(data: ClassifierData) -> Figure:
+    """Return a figure of loss and accuracy against the epoch, beside their references."""
+    floor = None if data.loss_floor is None else ("loss floor", data.loss_floor)
+    return curves_figure(
+        "Classifier: training",
+        [
+            Curve("loss", data.losses, floor),
+            Curve("accuracy", data.accuracies, data.reference),
+        ],
+    )
+
+
+def draw(folder: str, data: ClassifierData) -> None:
+    """Write the figures of the classifier to `folder`."""
+    before = f"Classifier before training: loss {data.losses[0]:.4g}"
+    with figure_style():
+        figure = classes_figure(data, data.y, "class", "Classification: the data")
+        save(figure, f"{folder}/classification_data.png")
+        figure = classes_figure(data, data.snapshots[0], "predicted class", before)
+        save(figure, f"{folder}/classifier_before.png")
+        save(epochs_figure(data), f"{folder}/classifier_epochs.png")
+        save(after_figure(data), f"{folder}/classifier_after.png")
+        save(confusion_figure(data), f"{folder}/classifier_confusion.png")
+        save(training_figure(data), f"{folder}/classifier_curves.png")

@@ -1,0 +1,135 @@
+"""Curves against the epoch: loss, weight, accuracy, and every optimizer beside all others."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogFormatter, MaxNLocator
+
+from stages.figures.style import (
+    COLORS,
+    FITTED,
+    IDEAL,
+    add_height,
+    add_legends,
+    figure_style,
+    label_lowest,
+    new_figure,
+    panels,
+    save,
+    truncate,
+)
+
+LOG_SPAN = 100  # largest over smallest value, from which an axis is logarithmic
+MARKED = 20  # epochs, up to which each has a marker
+CONTEXT: dict[str, Any] = {"color": "#d4d4d4", "linewidth": 1.0}
+LOSSES: tuple[dict[str, Any], ...] = ({"color": COLORS[0]}, {"color": COLORS[1], "linestyle": "--"})
+TARGET: dict[str, Any] = {"color": "#555555", "linestyle": ":", "linewidth": 1.6}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Values by epoch, (epochs + 1,), and what they approach: (label, value) or None."""
+
+    name: str
+    values: np.ndarray
+    reference: tuple[str, float] | None
+
+
+def spans_decades(values: np.ndarray) -> bool:
+    """Return whether `values` are positive and some are LOG_SPAN times as large as others."""
+    return bool(values.min() > 0 and values.max() / values.min() >= LOG_SPAN)
+
+
+def write_plainly(axis: Axis) -> None:
+    """Label a logarithmic axis with plain numbers; Matplotlib's own labels are formulas."""
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(LogFormatter())
+
+
+def draw_curve(axes: Axes, curve: Curve) -> None:
+    """Draw a curve with its reference line and a legend below the axes."""
+    drawn = curve.values
+    marker = "o" if len(drawn) <= MARKED else ""
+    (line,) = axes.plot(drawn, marker=marker, label=curve.name, **FITTED)
+    lines = [line]
+    if curve.reference is not None:
+        label, value = curve.reference
+        lines.append(axes.axhline(value, label=f"{label}: {value:.6g}", **IDEAL))
+        drawn = np.append(drawn, value)
+    axes.set(title=curve.name.capitalize(), xlabel="epoch")
+    axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
+    if spans_decades(drawn):
+        axes.set_yscale("log")
+        write_plainly(axes.yaxis)
+    axes.legend(handles=lines, loc="upper center", bbox_to_anchor=(0.5, -0.17))
+
+
+def curves_figure(title: str, curves: Sequence[Curve]) -> Figure:
+    """Return a figure with one panel a curve, side by side."""
+    figure = new_figure((4.8 * len(curves), 4.3), top=0.7)
+    add_height(figure, 0.5)
+    figure.subplots_adjust(wspace=0.25)
+    figure.suptitle(title)
+    grid = figure.subplots(1, len(curves), squeeze=False).ravel()
+    for axes, curve in zip(grid, curves, strict=True):
+        draw_curve(axes, curve)
+    return figure
+
+
+def plot_accuracy(axes: Axes, accuracies: np.ndarray, style: dict[str, Any]) -> None:
+    """Plot accuracies, (epochs + 1,), against epoch + 1."""
+    axes.plot(np.arange(1, len(accuracies) + 1), accuracies, **style)
+
+
+def draw_optimizer(
+    axes: Axes, name: str, curves: Mapping[str, Mapping[str, np.ndarray]], target: float
+) -> None:
+    """Draw the accuracy of optimizer `name` with each loss before those of all others in gray."""
+    for by_name in curves.values():
+        for accuracies in (by_name[other] for other in by_name if other != name):
+            plot_accuracy(axes, accuracies, CONTEXT)
+    axes.axhline(target, **TARGET)
+    for by_name, style in zip(curves.values(), LOSSES, strict=False):
+        if name in by_name:
+            plot_accuracy(axes, by_name[name], style)
+    axes.set_xscale("log")
+    write_plainly(axes.xaxis)
+
+
+def optimizers_figure(
+    curves: Mapping[str, Mapping[str, np.ndarray]], target: float, lr: float
+) -> Figure:
+    """Return a figure with one panel an optimizer."""
+    names = list(dict.fromkeys(name for by_name in curves.values() for name in by_name))
+    title = f"Accuracy on the training points by optimizer, learning rate {lr:g}"
+    figure, grid = panels(len(names), title)
+    for axes, name, title in zip(grid, names, truncate(names), strict=True):
+        draw_optimizer(axes, name, curves, target)
+        axes.set_title(title)
+    label_lowest(grid, "epoch + 1")
+    losses = [
+        Line2D([], [], label=f"loss on {loss_on}", **style)
+        for loss_on, style in zip(curves, LOSSES, strict=False)
+    ]
+    others = Line2D([], [], label="other optimizers", **CONTEXT)
+    goal = Line2D([], [], label=f"target: {target:.4g}", **TARGET)
+    add_legends(figure, ("", [*losses, others, goal]))
+    return figure
+
+
+def draw_optimizers(
+    path: str, curves: Mapping[str, Mapping[str, np.ndarray]], target: float, lr: float
+) -> None:
+    """Draw accuracy against epoch for every optimizer and loss.
+
+    `curves` has, for each of one or two losses, the accuracies by epoch, (epochs + 1,), of each
+    optimizer; a dotted line marks the `target`.
+    """
+    with figure_style():
+        save(optimizers_figure(curves, target, lr), path)

@@ -1,0 +1,396 @@
+"""Tables as CSV or Parquet, read in chunks; an error names the row and column at fault."""
+
+import csv
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from stages.core.errors import UserError
+from stages.core.files import atomic_write
+from stages.shared.splits import SPLITS
+
+MAX_NUMBER = 1e30  # as in params.yaml: the square of a larger number may not be finite
+NUMBER = r"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$"
+INTEGER = r"^(0|-?[1-9][0-9]{0,17})$"
+MISSING = ("", "na", "n/a", "#n/a", "nan", "null", "none", "?")
+DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+BLOCK = 2**20  # bytes of a CSV file in memory at a time
+BATCH = 2**17  # rows of a Parquet file in memory at a time
+SPLIT = "split"  # the column that says which part a row belongs to
+TRUTH = b"truth"  # the key of the Parquet metadata under which a simulation describes itself
+
+
+def column_names(path: str) -> list[str]:
+    """Return the names of the columns of a table.
+
+    Raises UserError for a file that is missing, empty, corrupted, not UTF-8 or neither CSV nor
+    Parquet, and for a column name that is empty or appears twice.
+    """
+    try:
+        if path.endswith(".parquet"):
+            names = pq.read_schema(path).names
+        elif path.endswith(".csv"):
+            with open(path, encoding="utf-8-sig", newline="") as file:
+                names = next(csv.reader(file), list[str]())
+        else:
+            raise UserError(f"{path} must be a .csv or .parquet file; convert it to one.")
+    except FileNotFoundError:
+        raise UserError(
+            f"{path} is missing; correct the path, or run `dvc repro` if a stage writes the file."
+        ) from None
+    except (IsADirectoryError, PermissionError) as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from None
+    except (UnicodeDecodeError, csv.Error):
+        raise csv_error(path) from None
+    except (pa.ArrowException, OSError):
+        raise parquet_error(path) from None
+    if not names:
+        raise UserError(f"{path} must start with a line of column names; it is empty.")
+    if len(names) == 1:
+        for delimiter, word in DELIMITERS.items():
+            if delimiter in names[0]:
+                raise UserError(
+                    f"{path} must separate values by commas; line 1 has {word}. Save it with "
+                    "commas."
+                )
+    for number, name in enumerate(names, start=1):
+        if not name.strip():
+            raise UserError(
+                f"{path}: every column must have a name; column {number} has none. Name it."
+            )
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise UserError(
+                f"{path}: column names must be distinct; {name} appears {count} times. Rename one."
+            )
+    return names
+
+
+def index_names(path: str) -> list[str]:
+    """Return the columns of a Parquet file that pandas wrote as the index of the rows."""
+    if not path.endswith(".parquet"):
+        return []
+    listed = (pq.read_schema(path).pandas_metadata or {}).get("index_columns", [])
+    return [name for name in listed if isinstance(name, str)]
+
+
+def parquet_error(path: str) -> UserError:
+    """Return the error for a corrupted Parquet file."""
+    return UserError(
+        f"{path} must be a complete Parquet file; it is corrupted or truncated. Copy it again."
+    )
+
+
+def encoding_error(path: str) -> UserError | None:
+    """Return the error for the first line of a CSV file that is not UTF-8, if there is one."""
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError:
+                return UserError(
+                    f"{path} must be UTF-8 text; line {number} is not. Save it as UTF-8."
+                )
+    return None
+
+
+def csv_error(path: str) -> UserError:
+    """Return the error for a CSV file that Arrow cannot read: the first thing wrong with it."""
+    error = encoding_error(path)
+    if error:
+        return error
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        rows = csv.reader(file)
+        expected, number = len(next(rows, [])), 0
+        try:
+            for number, row in enumerate(rows, start=1):
+                if row and len(row) != expected:  # an empty line is a row of missing values
+                    return UserError(
+                        f"{path}: row {number} must have {expected} values, as line 1 has; it has "
+                        f"{len(row)}."
+                    )
+        except csv.Error:
+            number = 1  # a value exceeds the csv module's limit
+    if not number:
+        return no_rows(path)
+    return UserError(f"{path} must have rows of fewer than {BLOCK} bytes; it has longer ones.")
+
+
+def no_rows(path: str) -> UserError:
+    """Return the error for a table without rows."""
+    return UserError(f"{path} must have rows below the column names; it has none.")
+
+
+def check_quotes(path: str) -> None:
+    """Raise UserError for a CSV file that ends inside a quoted value, which may span many rows."""
+    with open(path, "rb") as file:
+        count = sum(block.count(b'"') for block in iter(lambda: file.read(BLOCK), b""))
+    if count % 2 == 0:
+        return
+    number = 0
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            for _ in csv.reader(file, strict=True):
+                number += 1
+    except UnicodeDecodeError:
+        raise csv_error(path) from None
+    except csv.Error as error:
+        if "unexpected end" in str(error):
+            raise UserError(
+                f"{path}: the quotation mark that opens in row {number} must be closed; it is not. "
+                "Close it."
+            ) from None
+
+
+def read_chunks(path: str, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Yield the columns `names` of all rows of a table, chunk by chunk; columns of CSV as text.
+
+    Raises UserError for a row with too few or too many values, a quotation mark that is not closed,
+    and a corrupted file.
+    """
+    if path.endswith(".parquet"):
+        try:
+            with pq.ParquetFile(path) as file:
+                yield from map(decode, file.iter_batches(BATCH, columns=list(names)))
+        except (pa.ArrowException, OSError):
+            raise parquet_error(path) from None
+        return
+
+    check_quotes(path)
+    try:
+        with pacsv.open_csv(
+            path,
+            pacsv.ReadOptions(use_threads=False, block_size=BLOCK),
+            # An empty line is a row of missing values.
+            pacsv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
+            pacsv.ConvertOptions(
+                include_columns=list(names),
+                column_types=dict.fromkeys(names, pa.string()),
+            ),
+        ) as reader:
+            yield from reader
+    except pa.ArrowInvalid:
+        # No invalid_row_handler: Arrow's threads may call it while Python ends, which aborts.
+        raise csv_error(path) from None
+
+
+def decode(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return a batch with categories, and every Arrow type of text, as plain columns."""
+    types = [
+        field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        for field in batch.schema
+    ]
+    types = [pa.string() if pa.types.is_string_view(type_) else type_ for type_ in types]
+    return batch.cast(pa.schema(list(zip(batch.schema.names, types, strict=True))))
+
+
+def location(path: str, name: str, row: int) -> str:
+    """Return how an error names a value; row 1 is the first below the column names."""
+    return f"{path}: row {row}, column {name}"
+
+
+def is_text(column: pa.Array) -> bool:
+    """Return whether a column holds text."""
+    return pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+
+
+def is_numeric(column: pa.Array) -> bool:
+    """Return whether a column has a numeric type, or text of which at least one is a number."""
+    if is_text(column):
+        matches = pc.match_substring_regex(pc.utf8_trim_whitespace(column), NUMBER)
+        return bool(pc.any(matches).as_py())
+    type_ = column.type
+    return pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_decimal(type_)
+
+
+def to_float64(column: pa.Array, path: str, name: str, first_row: int = 1) -> np.ndarray:
+    """Return a column as float64 (n,); `first_row` is the number of its first row.
+
+    Raises UserError for the first value that is missing, not a number, infinite, or larger than
+    MAX_NUMBER.
+    """
+    if is_text(column):
+        texts = pc.fill_null(pc.utf8_trim_whitespace(column), "")
+        row = pc.index(pc.match_substring_regex(texts, NUMBER), False).as_py()
+        if row >= 0:
+            raise number_error(column[row].as_py(), location(path, name, first_row + row))
+        values = np.array(pc.cast(texts, pa.float64()), dtype=np.float64)
+    elif is_numeric(column):
+        values = pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    else:
+        raise number_error(column[0].as_py(), location(path, name, first_row))
+    rows = np.flatnonzero(~(np.abs(values) <= MAX_NUMBER))
+    if len(rows):
+        row = int(rows[0])
+        raise number_error(column[row].as_py(), location(path, name, first_row + row))
+    return values
+
+
+def number_error(value: object, where: str) -> UserError:
+    """Return the error for a value that should be a number."""
+    missing = value is None or str(value).strip().lower() in MISSING
+    given = repr(value) if isinstance(value, str) else value
+    return UserError(
+        f"{where} must be a number from -1e30 to 1e30; got {given}"
+        f"{', a missing value' if missing else ''}. Correct the table."
+    )
+
+
+def to_labels(column: pa.Array, path: str, name: str) -> np.ndarray:
+    """Return a column of class labels as int64 (n,) or as text, object (n,).
+
+    Text becomes integers if every value is one, as in CSV. Raises UserError for a missing label and
+    for labels that are neither integers nor text.
+    """
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.string())
+    if pa.types.is_integer(column.type):
+        missing = pc.index(column.is_null(), True).as_py()
+    elif is_text(column):
+        empty = pc.equal(pc.fill_null(pc.utf8_trim_whitespace(column), ""), "")
+        missing = pc.index(empty, True).as_py()
+    else:
+        raise UserError(
+            f"{path}: column {name} must hold labels, which are text or integers; it holds "
+            f"{column.type}. Convert it, or choose another target."
+        )
+    if missing >= 0:
+        raise UserError(
+            f"{location(path, name, missing + 1)} must be a label, text or an integer; got a "
+            "missing value. Correct the table."
+        )
+    if is_text(column) and pc.all(pc.match_substring_regex(column, INTEGER)).as_py():
+        column = column.cast(pa.int64())
+    if pa.types.is_integer(column.type):
+        try:
+            column = column.cast(pa.int64())
+        except pa.ArrowInvalid:
+            raise UserError(
+                f"{path}: column {name} must hold integers of at most 64 bits; it holds larger "
+                "ones. Convert them to text."
+            ) from None
+    return column.to_numpy(zero_copy_only=False)
+
+
+def to_test_rows(column: pa.Array, path: str) -> np.ndarray:
+    """Return a split column as bool (n,), true for the test rows.
+
+    Raises UserError for a value that is not train or test, and where one of them never appears.
+    """
+    if not is_text(column):
+        column = pa.array([str(value) for value in column.to_pylist()])
+    texts = pc.utf8_trim_whitespace(column)
+    row = pc.index(pc.fill_null(pc.is_in(texts, pa.array(SPLITS)), False), False).as_py()
+    if row >= 0:
+        raise UserError(
+            f"{location(path, SPLIT, row + 1)} must be train or test; got {column[row].as_py()!r}. "
+            "Correct the table, or rename the column to have the table split at random."
+        )
+    test = np.array(pc.equal(texts, "test"), dtype=bool)
+    for split, is_empty in (("train", test.all()), ("test", not test.any())):
+        if is_empty:
+            raise UserError(
+                f"{path}: column {SPLIT} must have rows with train and with test; none has {split}."
+                " Correct the table, or rename the column to have the table split at random."
+            )
+    return test
+
+
+@dataclass(frozen=True)
+class Table:
+    """The columns of a table that a model is trained on.
+
+    `test` marks the test rows, bool (n,), if the table has a split column; `left_out` names the
+    columns that `features: all` does not take; `truth` is how a simulation describes itself.
+    """
+
+    path: str
+    columns: pa.Table
+    test: np.ndarray | None
+    left_out: list[str]
+    truth: str | None
+
+    def column(self, name: str) -> pa.Array:
+        """Return a column in one piece."""
+        return self.columns.column(name).chunk(0)
+
+
+def read_table(path: str, target: str, features: str | Sequence[str]) -> Table:
+    """Return the columns `features`, a list or "all", and `target`, the last column.
+
+    "all" stands for every other numeric column, except the split and an index that pandas wrote.
+    Raises UserError for a column that does not exist, a table without rows, and whatever the
+    functions above reject.
+    """
+    names = column_names(path)
+    select_all = features == "all"
+    listed = [] if select_all else list(features)
+    for name in (target, *listed):
+        if name not in names:
+            raise UserError(
+                f"{path}: column {name} must be one of {{{', '.join(names)}}}; it is not. Correct "
+                "target or features in params.yaml."
+            )
+        if name == SPLIT:
+            raise UserError(
+                f"{path}: column {SPLIT} divides the rows into train and test, so it cannot be a "
+                "feature or the target; rename it."
+            )
+    has_split = SPLIT in names
+    if select_all:
+        listed = [name for name in names if name not in (target, SPLIT)]
+    batches = list(read_chunks(path, [*listed, target, *([SPLIT] if has_split else [])]))
+    if not sum(len(batch) for batch in batches):
+        raise no_rows(path)
+    columns = pa.Table.from_batches(batches).combine_chunks()
+    test = to_test_rows(columns.column(SPLIT).chunk(0), path) if has_split else None
+    index = index_names(path)
+    left_out = [
+        name
+        for name in listed
+        if select_all and (name in index or not is_numeric(columns.column(name).chunk(0)))
+    ]
+    kept = [name for name in listed if name not in left_out]
+    if not kept:
+        raise UserError(f"{path} must have a numeric column besides {target}; it has none.")
+    return Table(path, columns.select([*kept, target]), test, left_out, read_truth(path))
+
+
+def read_truth(path: str) -> str | None:
+    """Return how a simulated table describes its simulation, or None."""
+    if not path.endswith(".parquet"):
+        return None
+    truth = (pq.read_schema(path).metadata or {}).get(TRUTH)
+    return truth.decode() if truth else None
+
+
+def write_table(
+    path: str,
+    types: Mapping[str, pa.DataType],
+    chunks: Iterable[tuple[str, Mapping[str, np.ndarray]]],
+    truth: str,
+) -> int:
+    """Write (split, columns) chunks as one row group each, with the split as the last column.
+
+    Returns the number of rows. Uncompressed, since random digits do not compress and compressors
+    differ between machines.
+    """
+    schema = pa.schema({**types, SPLIT: pa.string()}).with_metadata({TRUTH: truth})
+    repetitive = [field.name for field in schema if field.type != pa.float64()]
+    n_rows = 0
+    options: dict[str, Any] = {"compression": "none", "use_dictionary": repetitive}
+    with atomic_write(path) as temporary, pq.ParquetWriter(temporary, schema, **options) as writer:
+        for split, columns in chunks:
+            n_chunk = len(next(iter(columns.values())))
+            writer.write_table(
+                pa.table({**columns, SPLIT: pa.repeat(split, n_chunk)}, schema=schema)
+            )
+            n_rows += n_chunk
+    return n_rows
