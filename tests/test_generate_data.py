@@ -1,64 +1,98 @@
+"""The simulated tables: their distributions, their sizes, and what they say of themselves."""
+
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import call_main
+from conftest import Change, call_stage
 from stages import generate_data
-from stages.generate_data import CLASSIFICATION, REGRESSION, cluster_rows, regression_rows, stream
+from stages.generate_data import CLASSIFICATION, REGRESSION, cluster_chunks, line_chunks
+from stages.shared.splits import make_generator
+from stages.shared.tables import read_truth
 
 
-def generated(path):
-    call_main("generate_data")
+def generate(path: str) -> pd.DataFrame:
+    call_stage("generate_data")
     return pd.read_parquet(path)
 
 
 @pytest.mark.parametrize("n_rows", [2, 3, 1000, 12345])
-def test_x_is_evenly_spaced_with_both_ends(n_rows):
-    x = np.concatenate([rows["x"] for rows in regression_rows(n_rows, 2.0, 0.3, stream(0, 0, 0))])
+def test_x_is_evenly_spaced_with_both_ends(n_rows: int) -> None:
+    chunks = line_chunks(n_rows, 2.0, 0.3, make_generator(0))
+    x = np.concatenate([columns["x"] for columns in chunks])
     np.testing.assert_array_equal(x, np.linspace(0, 1, n_rows))
 
 
-def test_noise_has_the_given_law():
-    (rows,) = regression_rows(200_000, 2.0, 0.3, stream(0, 0, 0))
-    noise = rows["y"] - 2.0 * rows["x"]
+def test_noise_is_normal_with_the_given_deviation() -> None:
+    (columns,) = line_chunks(200_000, 2.0, 0.3, make_generator(0))
+    noise = columns["y"] - 2.0 * columns["x"]
     assert noise.mean() == pytest.approx(0, abs=4 * 0.3 / 200_000**0.5)
     assert noise.std() == pytest.approx(0.3, rel=0.01)
+    assert (np.abs(noise) < 0.3).mean() == pytest.approx(0.6827, abs=0.005)
 
 
-def test_clusters_have_their_centers_and_spread():
-    (rows,) = cluster_rows(200_000, 1, (0.8, -0.8), 0.25, stream(0, 1, 0, 1))
-    assert rows["x1"].mean() == pytest.approx(0.8, abs=0.003)
-    assert rows["x2"].mean() == pytest.approx(-0.8, abs=0.003)
-    assert rows["x1"].std() == pytest.approx(0.25, rel=0.01)
-    assert rows["x2"].std() == pytest.approx(0.25, rel=0.01)
-    assert np.corrcoef(rows["x1"], rows["x2"])[0, 1] == pytest.approx(0, abs=0.01)
+def test_line_without_noise_is_exact() -> None:
+    (columns,) = line_chunks(5, 2.0, 0.0, make_generator(0))
+    assert columns["y"].tolist() == [0, 0.5, 1, 1.5, 2]
 
 
-def test_chunks_change_nothing_but_the_row_groups(edit, monkeypatch):
-    whole = {path: generated(path) for path in (REGRESSION, CLASSIFICATION)}
-    monkeypatch.setattr(generate_data.chunks, "__defaults__", (300,))
-    for path, table in whole.items():
-        pd.testing.assert_frame_equal(generated(path), table)
-        assert pq.ParquetFile(path).num_row_groups > 7
+def test_clusters_have_their_centers_and_deviations() -> None:
+    (columns,) = cluster_chunks(200_000, 1, (0.8, -0.8), 0.25, make_generator(0))
+    assert columns["x1"].mean() == pytest.approx(0.8, abs=0.003)
+    assert columns["x2"].mean() == pytest.approx(-0.8, abs=0.003)
+    assert columns["x1"].std() == pytest.approx(0.25, rel=0.01)
+    assert columns["x2"].std() == pytest.approx(0.25, rel=0.01)
+    assert np.corrcoef(columns["x1"], columns["x2"])[0, 1] == pytest.approx(0, abs=0.01)
 
 
-def test_columns_and_rows_are_those_promised(edit):
-    table = generated(REGRESSION)
+@pytest.mark.parametrize("path", [REGRESSION, CLASSIFICATION])
+def test_chunks_change_only_the_row_groups(
+    article: Change, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    whole = generate(path)
+    monkeypatch.setattr(generate_data.chunk_bounds, "__defaults__", (300,))
+    pd.testing.assert_frame_equal(generate(path), whole)
+    assert pq.ParquetFile(path).num_row_groups > 7
+
+
+def test_regression_has_the_promised_columns_and_rows(article: Change) -> None:
+    table = generate(REGRESSION)
     assert list(table) == ["x", "y", "split"]
-    assert table["split"].value_counts().to_dict() == {"train": 1000, "test": 1000}
-    table = pd.read_parquet(CLASSIFICATION)
+    assert table["split"].to_list() == ["train"] * 1000 + ["test"] * 1000
+
+
+def test_classification_has_the_promised_columns_and_rows(article: Change) -> None:
+    table = generate(CLASSIFICATION)
     assert list(table) == ["x1", "x2", "label", "split"]
+    assert table["label"].dtype == np.int64
     assert table.groupby(["split", "label"]).size().to_list() == [1000] * 4
 
 
-def test_no_two_parts_share_a_stream(edit):
+def test_sizes_are_those_of_the_parts(article: Change) -> None:
+    article(
+        {
+            "generate_data.regression.n_samples": 5,
+            "generate_data.regression.n_test": 3,
+            "generate_data.classification.n_samples_per_class": 4,
+            "generate_data.classification.n_test_per_class": 2,
+        }
+    )
+    assert generate(REGRESSION)["split"].to_list() == ["train"] * 5 + ["test"] * 3
+    table = pd.read_parquet(CLASSIFICATION)
+    assert table["split"].to_list() == ["train"] * 8 + ["test"] * 4
+    assert table["label"].to_list() == [0] * 4 + [1] * 4 + [0] * 2 + [1] * 2
+
+
+def test_no_two_parts_share_their_noise(article: Change) -> None:
     noise = []
-    call_main("generate_data")
+    call_stage("generate_data")
     for _, part in pd.read_parquet(CLASSIFICATION).groupby(["split", "label"]):
         noise += [part["x1"] - part["x1"].mean(), part["x2"] - part["x2"].mean()]
     for _, part in pd.read_parquet(REGRESSION).groupby("split"):
@@ -68,84 +102,93 @@ def test_no_two_parts_share_a_stream(edit):
     assert np.abs(correlations).max() < 0.15
 
 
-def test_test_part_comes_from_another_stream(edit):
-    table = generated(REGRESSION)
-    noise = table["y"] - 2 * table["x"]
-    train, test = noise[table["split"] == "train"], noise[table["split"] == "test"]
-    assert abs(np.corrcoef(train, test)[0, 1]) < 0.1
+def test_noise_is_drawn_from_the_key_of_its_part(article: Change) -> None:
+    article({"generate_data.seed": 5})
+    table = generate(REGRESSION)
+    seeds = np.random.SeedSequence(5, spawn_key=(0, 1))
+    x, z = np.linspace(0, 1, 1000), np.random.default_rng(seeds).standard_normal(1000)
+    y = table.loc[table["split"] == "test", "y"]
+    np.testing.assert_allclose(y, 2.0 * x + 0.3 * z, rtol=5.01e-9)
 
 
 @pytest.mark.parametrize(
-    ("change", "kept"),
+    ("key", "value", "kept"),
     [
-        (("n_samples: 1000", "n_samples: 500"), CLASSIFICATION),
-        (("n_test: 1000", "n_test: 500"), CLASSIFICATION),
-        (("n_samples_per_class: 1000", "n_samples_per_class: 9"), REGRESSION),
+        ("regression.n_samples", 500, CLASSIFICATION),
+        ("regression.n_test", 500, CLASSIFICATION),
+        ("classification.n_samples_per_class", 9, REGRESSION),
     ],
 )
-def test_size_of_one_data_set_leaves_the_other_alone(edit, change, kept):
-    call_main("generate_data")
+def test_size_of_one_table_leaves_the_other_as_it_is(
+    article: Change, key: str, value: int, kept: str
+) -> None:
+    call_stage("generate_data")
     before = Path(kept).read_bytes()
-    edit(change)
-    call_main("generate_data")
+    article({f"generate_data.{key}": value})
+    call_stage("generate_data")
     assert Path(kept).read_bytes() == before
 
 
-def test_sizes_are_those_of_the_parts(edit):
-    edit(("n_samples: 1000", "n_samples: 5"), ("n_test: 1000", "n_test: 3"))
-    edit(
-        ("n_samples_per_class: 1000", "n_samples_per_class: 4"),
-        ("n_test_per_class: 1000", "n_test_per_class: 2"),
+def test_size_of_the_test_part_leaves_the_training_part_as_it_is(article: Change) -> None:
+    before = generate(CLASSIFICATION).query("split == 'train'")
+    article({"generate_data.classification.n_test_per_class": 7})
+    pd.testing.assert_frame_equal(generate(CLASSIFICATION).query("split == 'train'"), before)
+
+
+@pytest.mark.parametrize("path", [REGRESSION, CLASSIFICATION])
+def test_other_seed_gives_other_data(small: Change, path: str) -> None:
+    before = generate(path)
+    small({"generate_data.seed": 1})
+    after = generate(path)
+    assert not before.iloc[:, :2].equals(after.iloc[:, :2])
+
+
+@given(st.integers(0, 2**63 - 1), st.integers(2, 50))
+@settings(max_examples=20)
+def test_same_seed_gives_the_same_rows(seed: int, n_rows: int) -> None:
+    first, second = (
+        [columns["y"].tolist() for columns in line_chunks(n_rows, 1.0, 1.0, make_generator(seed))]
+        for _ in range(2)
     )
-    assert generated(REGRESSION)["split"].to_list() == ["train"] * 5 + ["test"] * 3
-    table = pd.read_parquet(CLASSIFICATION)
-    assert table["split"].to_list() == ["train"] * 8 + ["test"] * 4
-    assert table["label"].to_list() == [0] * 4 + [1] * 4 + [0] * 2 + [1] * 2
+    assert first == second
 
 
-def test_stored_digits_are_nine(edit):
-    y = generated(REGRESSION)["y"]
+def test_stored_digits_are_nine(article: Change) -> None:
+    y = generate(REGRESSION)["y"]
     assert [float(f"{value:.8e}") for value in y] == y.to_list()
     assert [float(f"{value:.7e}") for value in y] != y.to_list()
 
 
-def test_columns_are_stored_plain(edit):
-    call_main("generate_data")
-    column = pq.ParquetFile(REGRESSION).metadata.row_group(0).column(1)
-    assert column.compression == "UNCOMPRESSED"
+def test_three_centers_make_three_classes(small: Change) -> None:
+    small({"generate_data.classification.centers": [[0, 0], [1, 0], [0, 1]]})
+    assert sorted(generate(CLASSIFICATION)["label"].unique()) == [0, 1, 2]
 
 
-def test_size_of_the_test_part_leaves_the_training_part_alone(edit):
-    before = generated(CLASSIFICATION).query("split == 'train'")
-    edit(("n_test_per_class: 1000", "n_test_per_class: 7"))
-    pd.testing.assert_frame_equal(generated(CLASSIFICATION).query("split == 'train'"), before)
+@pytest.mark.parametrize(
+    ("path", "truth"),
+    [
+        (REGRESSION, {"n_samples": 8, "n_test": 8, "weight": 2.0, "noise_std": 0.3}),
+        (
+            CLASSIFICATION,
+            {
+                "n_samples_per_class": 4,
+                "n_test_per_class": 4,
+                "centers": [[0.2, 0.2], [0.8, 0.8]],
+                "std": 0.25,
+            },
+        ),
+    ],
+)
+def test_table_describes_its_simulation(small: Change, path: str, truth: dict[str, Any]) -> None:
+    small({"generate_data.seed": 3})
+    call_stage("generate_data")
+    text = read_truth(path)
+    assert text is not None
+    assert json.loads(text) == truth | {"seed": 3}
 
 
-def test_other_seed_gives_other_data(edit):
-    call_main("generate_data")
-    before = Path(REGRESSION).read_bytes(), Path(CLASSIFICATION).read_bytes()
-    edit(("  seed: 0 # study. Seed of every", "  seed: 1 # study. Seed of every"))
-    call_main("generate_data")
-    assert Path(REGRESSION).read_bytes() != before[0]
-    assert Path(CLASSIFICATION).read_bytes() != before[1]
-
-
-@given(st.integers(0, 2**63 - 1), st.integers(2, 50))
-def test_same_stream_gives_the_same_rows(seed, n_rows):
-    first, second = (
-        np.concatenate([rows["y"] for rows in regression_rows(n_rows, 1.0, 1.0, stream(seed, 0))])
-        for _ in range(2)
-    )
-    np.testing.assert_array_equal(first, second)
-
-
-def test_three_centers_make_three_classes(small):
-    small(("[[0.2, 0.2], [0.8, 0.8]]", "[[0, 0], [1, 0], [0, 1]]"))
-    assert sorted(generated(CLASSIFICATION)["label"].unique()) == [0, 1, 2]
-
-
-def test_summary_is_one_line(small, capsys):
-    call_main("generate_data")
+def test_summary_is_one_line(small: Change, capsys: pytest.CaptureFixture[str]) -> None:
+    call_stage("generate_data")
     assert capsys.readouterr().out == (
         "generate_data: 16 points on a line, 16 points in 2 clusters, from seed 0\n"
     )

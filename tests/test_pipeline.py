@@ -253,8 +253,9 @@ def test_models_are_declared():
 # What a stage's start costs: all of the slow packages that it imports.
 SLOW = {"jinja2", "matplotlib", "numpy", "pandas", "PIL", "pyarrow", "safetensors", "torch"}
 IMPORTS = {
-    "generate_data": {"numpy", "pyarrow"},
-    "convert_to_tensors": {"numpy", "pyarrow", "safetensors", "torch"},
+    # pyarrow imports pandas, if it is installed, when it converts arrays.
+    "generate_data": {"numpy", "pandas", "pyarrow"},
+    "convert_to_tensors": {"numpy", "pandas", "pyarrow", "safetensors", "torch"},
     "train_regression": {"numpy", "safetensors", "torch"},
     "train_classifier": {"numpy", "safetensors", "torch"},
     "evaluate": {"matplotlib", "numpy", "PIL", "safetensors", "torch"},

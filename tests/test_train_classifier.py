@@ -1,50 +1,71 @@
+"""The classifier's loop against the same network in NumPy, and what the stage writes."""
+
 import csv
 import json
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, safe_open
-from torch import nn, optim
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
-from conftest import PROJECT, call_main
-from stages import generate_data, train_classifier
-from stages.errors import UserError
-from stages.limits import softmax_loss_floor
-from stages.models import build_network, initialise
-from stages.parameters import GenerateData, read_parameters
-from stages.runtime import set_up
-from stages.train_classifier import HISTORY, METRICS, MODEL, SNAPSHOTS, train
+from conftest import Change, call_stage, params_of
+from stages import train_classifier
+from stages.core.errors import UserError
+from stages.generate_data import simulate_classification
+from stages.shared.models import build_network, initialize
+from stages.shared.tensors import load_tensors
+from stages.shared.theory import softmax_loss_floor
+from stages.shared.training import select_device
+from stages.train_classifier import accuracy, copy_state, fit, train
 
-
-def article_data():
-    """Return X (2000, 2), as float32 holds it, and y (2000,) of the committed parameters."""
-    data = read_parameters(GenerateData).generate_data
-    parts = list(generate_data.classification_data(data.seed, data.classification))
-    columns = [part for split, part in parts if split == "train"]
-    X = np.concatenate([np.stack([part["x1"], part["x2"]], axis=1) for part in columns])
-    return X.astype("float32").astype("float64"), np.concatenate([p["label"] for p in columns])
+MODEL = "data/models/classifier.safetensors"
+SNAPSHOTS = "data/models/classifier_snapshots.safetensors"
+HISTORY = "metrics/train_classifier.csv"
+METRICS = "metrics/train_classifier.json"
 
 
-def fresh_network(seed=0, n_classes=2, hidden=10):
-    network = build_network(n_features=2, hidden=hidden, n_classes=n_classes).double()
-    initialise(network, torch.Generator().manual_seed(seed))
-    network[0].bias.requires_grad_(False)
+@cache
+def article_data() -> tuple[np.ndarray, np.ndarray]:
+    """Return X (2000, 2), as float32 holds it, and y (2000,) of the article's training points."""
+    section = params_of("generate_data")
+    chunks = simulate_classification(section.seed, section.classification)
+    columns = [chunk for split, chunk in chunks if split == "train"]
+    X = np.concatenate([np.stack([chunk["x1"], chunk["x2"]], axis=1) for chunk in columns])
+    y = np.concatenate([chunk["label"] for chunk in columns])
+    return X.astype("float32").astype("float64"), y
+
+
+def make_network(seed: int = 0, hidden: int = 10) -> nn.Sequential:
+    network = build_network(n_features=2, hidden=hidden, n_classes=2).double()
+    initialize(network, torch.Generator().manual_seed(seed))
     return network
 
 
-def softmax(z):
+def to_numpy(network: nn.Sequential) -> list[np.ndarray]:
+    return [parameter.detach().numpy().copy() for parameter in network.parameters()]
+
+
+def softmax(z: np.ndarray) -> np.ndarray:
     e = np.exp(z - z.max(axis=1, keepdims=True))
     return e / e.sum(axis=1, keepdims=True)
 
 
-def numpy_article(X, y, parameters, epochs, loss_on="probabilities", lr=1e-3):
+def train_in_numpy(
+    X: np.ndarray,
+    y: np.ndarray,
+    parameters: list[np.ndarray],
+    epochs: int,
+    loss_on: str = "probabilities",
+    lr: float = 1e-3,
+) -> tuple[np.ndarray, list[np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """Train the article's network without torch: forward, backward, BatchNorm, RMSprop by hand.
 
-    `parameters` are W1 (10, 2), b1, gamma, beta (10,), W2 (2, 10), b2 (2,). Returns the losses
-    and accuracies after 0 to `epochs` updates, the parameters, and BatchNorm's running mean and
-    variance.
+    `parameters` are W1 (10, 2), b1, gamma, beta (10,), W2 (2, 10), b2 (2,). Returns the losses and
+    accuracies after 0 to `epochs` updates, the parameters, and BatchNorm's running mean and variance.
     """
     W1, b1, gamma, beta, W2, b2 = (p.copy() for p in parameters)
     n, targets = len(y), np.eye(len(b2))[y]
@@ -73,194 +94,205 @@ def numpy_article(X, y, parameters, epochs, loss_on="probabilities", lr=1e-3):
         dgamma, dbeta = (dh * normal).sum(axis=0), dh.sum(axis=0)
         dn = dh * gamma
         da = (dn - dn.mean(axis=0) - normal * (dn * normal).mean(axis=0)) / np.sqrt(var + 1e-5)
-        for p_, g, v in zip(
-            (W1, gamma, beta, W2, b2), (da.T @ X, dgamma, dbeta, dW2, db2), squares, strict=True
-        ):
+        gradients = (da.T @ X, dgamma, dbeta, dW2, db2)
+        for p_, g, v in zip((W1, gamma, beta, W2, b2), gradients, squares, strict=True):
             v *= 0.99
             v += 0.01 * g * g
             p_ -= lr * g / (np.sqrt(v) + 1e-8)
-    return (
-        np.array([losses, accuracies]),
-        (W1, b1, gamma, beta, W2, b2),
-        (running_mean, running_var),
-    )
+    history = np.array([losses, accuracies])
+    return history, [W1, b1, gamma, beta, W2, b2], (running_mean, running_var)
 
 
-def numpy_parameters(network):
-    return [p.detach().numpy().copy() for p in network.parameters()]
+def read_rows() -> list[list[str]]:
+    with open(HISTORY, newline="") as file:
+        return list(csv.reader(file))
 
 
-def test_committed_history_is_the_article_in_numpy(edit):
-    expected, _, _ = numpy_article(*article_data(), numpy_parameters(fresh_network()), 51)
-    with open(PROJECT / HISTORY, newline="") as file:
-        header, *rows = csv.reader(file)
-    assert header == ["epoch", "loss", "accuracy"]
-    assert [int(row[0]) for row in rows] == list(range(52))
-    published = np.array(rows, dtype=float)[:, 1:].T
-    np.testing.assert_allclose(published, expected, rtol=0, atol=5.01e-7)
+# The loop
 
 
-def test_committed_model_is_the_article_in_numpy(edit):
-    _, parameters, running = numpy_article(*article_data(), numpy_parameters(fresh_network()), 51)
-    data = read_parameters(GenerateData).generate_data.classification
-    accuracy = json.loads((PROJECT / "metrics/evaluate.json").read_text())["classifier"]
-    W1, b1, gamma, beta, W2, b2 = parameters
+@pytest.mark.parametrize(
+    ("loss_on", "seed", "epochs"), [("probabilities", 0, 51), ("logits", 3, 20)]
+)
+def test_training_is_the_loop_in_numpy(loss_on: str, seed: int, epochs: int) -> None:
+    torch.set_num_threads(1)
     X, y = article_data()
-    normal = (X @ W1.T + b1 - running[0]) / np.sqrt(running[1] + 1e-5)
-    predicted = (np.maximum(gamma * normal + beta, 0) @ W2.T + b2).argmax(axis=1)
-    assert len(y) == 2 * data.n_samples_per_class
-    assert (predicted == y).mean() == pytest.approx(accuracy["train"]["accuracy"], abs=1e-9)
-
-
-@pytest.mark.parametrize("loss_on", ["probabilities", "logits"])
-def test_training_matches_numpy_to_the_last_digits(edit, loss_on):
-    X, y = article_data()
-    network = fresh_network(seed=3)
-    expected, parameters, running = numpy_article(X, y, numpy_parameters(network), 20, loss_on)
-    output = network if loss_on == "probabilities" else network[:-1]
-    optimizer = optim.RMSprop(network.parameters(), lr=1e-3)
-    rows = list(
-        train(torch.tensor(X), torch.tensor(y), output, nn.CrossEntropyLoss(), optimizer, 20, [])
-    )
-    np.testing.assert_allclose([row[1:3] for row in rows], expected.T, rtol=1e-9)
-    for trained, by_hand in zip(numpy_parameters(network), parameters, strict=True):
+    network = make_network(seed)
+    history, parameters, running = train_in_numpy(X, y, to_numpy(network), epochs, loss_on)
+    section = params_of("train_classifier", {"loss_on": loss_on, "epochs": epochs})
+    rows = list(train(torch.tensor(X), torch.tensor(y), network, section))
+    assert [row[0] for row in rows] == list(range(epochs + 1))
+    np.testing.assert_allclose([row[1:] for row in rows], history.T, rtol=1e-9)
+    for trained, by_hand in zip(to_numpy(network), parameters, strict=True):
         np.testing.assert_allclose(trained, by_hand, rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(network[1].running_mean, running[0], rtol=1e-9)
     np.testing.assert_allclose(network[1].running_var, running[1], rtol=1e-9)
 
 
-def test_rmsprop_step_by_hand():
+def test_rmsprop_step_by_hand() -> None:
     weight = torch.tensor([0.5], dtype=torch.float64, requires_grad=True)
-    optimizer = optim.RMSprop([weight], lr=1e-3)
+    optimizer = torch.optim.RMSprop([weight], lr=1e-3)
     weight.grad = torch.tensor([0.2], dtype=torch.float64)
     optimizer.step()
     square = 0.01 * 0.2**2
     assert weight.item() == pytest.approx(0.5 - 1e-3 * 0.2 / (square**0.5 + 1e-8), abs=1e-15)
 
 
-def test_first_weights_have_the_law_of_nn_linear():
-    network = fresh_network(hidden=20_000)
-    for layer, values in [
-        (network[0], network[0].weight),
-        (network[0], network[0].bias),
-        (network[3], network[3].weight),
-    ]:
-        bound = layer.in_features**-0.5
-        values = values.detach().flatten()
-        assert values.abs().max() <= bound
-        assert values.std().item() == pytest.approx(bound / 3**0.5, rel=0.02)
-        assert values.mean().item() == pytest.approx(0, abs=bound * 0.02)
+FOUR_POINTS = torch.tensor([[-1.0, -1], [-1.1, -1], [1, 1], [1, 1.1]], dtype=torch.float64)
+FOUR_LABELS = torch.tensor([0, 0, 1, 1])
 
 
-def test_first_weights_depend_on_the_seed_alone():
-    torch.manual_seed(1)
-    first = fresh_network(seed=5).state_dict()
-    torch.manual_seed(2)
-    second, other = fresh_network(seed=5).state_dict(), fresh_network(seed=6).state_dict()
-    assert all(torch.equal(first[name], second[name]) for name in first)
-    assert not torch.equal(first["0.weight"], other["0.weight"])
+def train_on_four_points(**changes: Any) -> list[tuple[int, float, float]]:
+    section = params_of("train_classifier", {"snapshots": [0]} | changes)
+    return list(train(FOUR_POINTS, FOUR_LABELS, make_network(), section))
 
 
-def test_float32_starts_from_the_same_weights():
-    network = build_network(n_features=2, hidden=10, n_classes=2)
-    initialise(network, torch.Generator().manual_seed(0))
-    assert torch.equal(network[0].weight, fresh_network()[0].weight.float())
+@pytest.mark.parametrize(("loss_on", "floor"), [("probabilities", 0.31326), ("logits", 0.0)])
+def test_loss_reaches_its_floor_and_does_not_fall_below(loss_on: str, floor: float) -> None:
+    adam = {"name": "Adam", "lr": 0.1}
+    losses = [row[1] for row in train_on_four_points(loss_on=loss_on, epochs=300, optimizer=adam)]
+    assert losses[-1] == pytest.approx(floor, abs=5e-4)
+    assert min(losses) >= (softmax_loss_floor(2) if floor else 0)
 
 
-def test_network_gives_probabilities_and_without_its_last_layer_logits():
-    network = fresh_network(n_classes=3).eval()
-    X = torch.rand(7, 2, dtype=torch.float64)
-    torch.testing.assert_close(network(X).sum(dim=1), torch.ones(7, dtype=torch.float64))
-    torch.testing.assert_close(network[:-1](X).softmax(dim=1), network(X))
+def test_measuring_the_last_loss_leaves_the_running_statistics_as_they_are() -> None:
+    network = make_network()
+    section = params_of("train_classifier", {"epochs": 3, "snapshots": [0]})
+    rows = train(FOUR_POINTS, FOUR_LABELS, network, section)
+    states = [copy_state(network) for _ in rows]
+    assert network[1].num_batches_tracked.item() == 3
+    assert torch.equal(network[1].running_mean, states[-1]["1.running_mean"])
 
 
-def test_loss_on_probabilities_cannot_fall_below_its_floor(edit):
-    X = torch.tensor([[-1.0, -1], [-1.1, -1], [1, 1], [1, 1.1]], dtype=torch.float64)
-    y = torch.tensor([0, 0, 1, 1])
-    network = fresh_network()
-    optimizer = optim.Adam(network.parameters(), lr=0.1)
-    rows = list(train(X, y, network, nn.CrossEntropyLoss(), optimizer, 500, []))
-    assert softmax_loss_floor(2) == pytest.approx(0.31326, abs=5e-6)
-    assert rows[-1][1] == pytest.approx(softmax_loss_floor(2), abs=1e-4)
-    assert min(row[1] for row in rows) >= softmax_loss_floor(2)
+def test_accuracy_by_hand() -> None:
+    output = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
+    assert accuracy(output, torch.tensor([0, 1, 1])) == pytest.approx(2 / 3)
 
 
-def test_snapshots_are_the_states_after_so_many_updates(finished):
-    tensors = load_file(SNAPSHOTS)
-    epochs = {name.partition("/")[0] for name in tensors}
-    assert epochs == {"0", "2", "5"}
-    for epoch in epochs:
-        assert tensors[f"{epoch}/1.num_batches_tracked"].item() == int(epoch)
-    assert torch.equal(tensors["0/1.running_mean"], torch.zeros(10))
-    first = fresh_network().state_dict()["0.weight"]
-    torch.testing.assert_close(tensors["0/0.weight"].double(), first, rtol=1e-5, atol=0)
+def test_snapshots_are_the_states_after_so_many_updates() -> None:
+    network = make_network()
+    before = copy_state(network)
+    section = params_of("train_classifier", {"epochs": 5, "snapshots": [0, 2, 5]})
+    history, snapshots = fit(FOUR_POINTS, FOUR_LABELS, network, section)
+    assert [row[0] for row in history] == [0, 1, 2, 3, 4, 5]
+    assert sorted({name.partition("/")[0] for name in snapshots}) == ["0", "2", "5"]
+    assert [snapshots[f"{k}/1.num_batches_tracked"].item() for k in (0, 2, 5)] == [0, 2, 5]
+    assert torch.equal(snapshots["0/0.weight"], before["0.weight"])
+    assert torch.equal(snapshots["5/0.weight"], network[0].weight)
 
 
-def test_last_snapshot_is_the_model(finished):
+def test_bias_before_batchnorm_is_not_trained() -> None:
+    network = make_network()
+    before = copy_state(network)
+    rprop = {"name": "Rprop", "lr": 0.01}  # which makes full steps of rounding noise
+    section = params_of("train_classifier", {"epochs": 3, "snapshots": [0], "optimizer": rprop})
+    fit(FOUR_POINTS, FOUR_LABELS, network, section)
+    assert torch.equal(network[0].bias, before["0.bias"])
+    assert not torch.equal(network[0].weight, before["0.weight"])
+
+
+def test_divergence_is_reported_with_epoch_optimizer_and_lr() -> None:
+    optimizer = {"name": "SGD", "lr": 1e30, "weight_decay": 1e30}
+    section = params_of("train_classifier", {"optimizer": optimizer})
+    with pytest.raises(
+        UserError,
+        match=r"^train_classifier: the loss must stay finite; it is nan at epoch \d+ with SGD and "
+        r"lr 1e\+30\. Lower train_classifier\.optimizer\.lr in params\.yaml\.$",
+    ):
+        fit(FOUR_POINTS, FOUR_LABELS, make_network(), section)
+
+
+# The stage
+
+
+def test_last_snapshot_is_the_model(finished: Change) -> None:
     model, snapshots = load_file(MODEL), load_file(SNAPSHOTS)
-    assert set(model) == set(fresh_network().state_dict())
+    assert set(model) == set(make_network().state_dict())
     for name, tensor in model.items():
         assert torch.equal(tensor, snapshots[f"5/{name}"])
 
 
-def test_bias_before_batchnorm_is_not_trained(finished):
-    finished(("name: RMSprop", "name: Rprop"))  # which makes full steps of rounding noise
-    call_main("train_classifier")
-    snapshots = load_file(SNAPSHOTS)
-    assert torch.equal(snapshots["0/0.bias"], snapshots["5/0.bias"])
-    assert not torch.equal(snapshots["0/0.weight"], snapshots["5/0.weight"])
+def test_model_is_stored_in_float32(finished: Change) -> None:
+    dtypes = {name: tensor.dtype for name, tensor in load_file(MODEL).items()}
+    assert dtypes.pop("1.num_batches_tracked") == torch.int64
+    assert set(dtypes.values()) == {torch.float32}
 
 
-def test_model_file_says_what_a_loader_needs(finished):
-    with safe_open(MODEL, framework="pt") as file:
-        entry = json.loads(file.metadata()["model"])
-    sizes = {"n_features": 2, "hidden": 10, "n_classes": 2}
-    names = {"features": ["x1", "x2"], "target": "label", "labels": [0, 1]}
-    assert entry == {"kind": "classifier", **sizes, **names}
+def test_model_and_snapshots_know_their_data_and_their_loss(finished: Change) -> None:
+    finished({"train_classifier.loss_on": "logits"})
+    call_stage("train_classifier")
+    _, of_tensors = load_tensors("data/tensors/classification.safetensors")
+    expected = of_tensors.model_copy(update={"loss_on": "logits"})
+    assert load_tensors(MODEL)[1] == load_tensors(SNAPSHOTS)[1] == expected
 
 
-def test_seed_width_and_device_are_those_of_the_parameters(finished, monkeypatch):
-    asked = []
-    monkeypatch.setattr(train_classifier, "set_up", lambda *a: asked.append(a) or set_up(*a))
-    finished(("seed: 0 # study. Seed of the network", "seed: 1 # study. Seed of the network"))
-    finished(("hidden: 10", "hidden: 7"))
-    call_main("train_classifier")
-    first = load_file(SNAPSHOTS)["0/0.weight"]
-    expected = fresh_network(seed=1, hidden=7)[0].weight
-    torch.testing.assert_close(first.double(), expected, rtol=1e-5, atol=0)
-    assert asked == [("cpu", "float64")]
+def test_seed_and_width_are_those_of_the_params(finished: Change) -> None:
+    finished({"train_classifier.seed": 1, "train_classifier.hidden": 7})
+    call_stage("train_classifier")
+    expected = make_network(seed=1, hidden=7)[0].weight.detach()
+    actual = load_file(SNAPSHOTS)["0/0.weight"].double()
+    torch.testing.assert_close(actual, expected, rtol=1e-5, atol=0)
 
 
-def test_published_loss_is_the_last_of_the_history(finished):
-    loss = json.loads(Path(METRICS).read_text())["train_classifier"]["loss"]
-    assert str(loss) == Path(HISTORY).read_text().splitlines()[-1].split(",")[1]
+def test_device_and_dtype_are_those_of_the_params(
+    finished: Change, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    selected = []
+    monkeypatch.setattr(
+        train_classifier, "select_device", lambda *a: selected.append(a) or select_device(*a)
+    )
+    finished({"device": "auto", "train_classifier.dtype": "float32"})
+    call_stage("train_classifier")
+    assert selected == [("auto", "float32")]
 
 
-def test_loss_stands_beside_its_floor(finished):
-    assert json.loads(Path(METRICS).read_text())["train_classifier"]["loss_floor"] == 0.313262
-    finished(("loss_on: probabilities", "loss_on: logits"))
-    call_main("train_classifier")
-    assert json.loads(Path(METRICS).read_text())["train_classifier"]["loss_floor"] == 0.0
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_everything_is_trained_in_the_dtype_of_the_params(
+    finished: Change, monkeypatch: pytest.MonkeyPatch, dtype: str
+) -> None:
+    seen = []
+
+    def spy(X: Tensor, y: Tensor, network: nn.Sequential, section: Any) -> Any:
+        seen.extend([X.dtype, network[0].weight.dtype, network[1].running_mean.dtype])
+        return fit(X, y, network, section)
+
+    monkeypatch.setattr(train_classifier, "fit", spy)
+    finished({"train_classifier.dtype": dtype})
+    call_stage("train_classifier")
+    assert seen == [getattr(torch, dtype)] * 3
 
 
-def test_floor_is_that_of_as_many_classes_as_there_are(small):
-    small(("[[0.2, 0.2], [0.8, 0.8]]", "[[0, 0], [1, 0], [0, 1]]"))
+def test_every_class_has_an_output(small: Change) -> None:
+    small({"generate_data.classification.centers": [[0, 0], [1, 0], [0, 1]]})
     for stage in ("generate_data", "convert_to_tensors", "train_classifier"):
-        call_main(stage)
-    floor = json.loads(Path(METRICS).read_text())["train_classifier"]["loss_floor"]
-    assert floor == pytest.approx(softmax_loss_floor(3), rel=1e-5)
+        call_stage(stage)
+    assert load_file(MODEL)["3.weight"].shape == (3, 10)
 
 
-def test_divergence_names_epoch_optimizer_and_lr(finished):
-    finished(("name: RMSprop", "name: SGD\n    weight_decay: 1e30"), ("lr: 1.0e-3", "lr: 1e30"))
-    with pytest.raises(
-        UserError,
-        match=r"train_classifier: the loss must stay finite; it is nan at epoch \d+ with SGD and "
-        r"lr 1e\+30\. Lower train_classifier\.optimizer\.lr in params\.yaml\.$",
-    ):
-        call_main("train_classifier")
+def test_history_runs_from_no_update_to_the_last(finished: Change) -> None:
+    header, *rows = read_rows()
+    assert header == ["epoch", "loss", "accuracy"]
+    assert [row[0] for row in rows] == ["0", "1", "2", "3", "4", "5"]
 
 
-def test_missing_tensors_name_their_stage(small):
-    with pytest.raises(UserError, match="missing; `dvc repro convert_to_tensors` makes it"):
-        call_main("train_classifier")
+def test_loss_of_the_metrics_is_the_last_of_the_history(finished: Change) -> None:
+    loss = json.loads(Path(METRICS).read_text())
+    assert loss == {"train_classifier": {"loss": float(read_rows()[-1][1])}}
+
+
+def test_missing_tensors_are_reported(small: Change) -> None:
+    with pytest.raises(UserError) as error:
+        call_stage("train_classifier")
+    assert str(error.value) == (
+        "data/tensors/classification.safetensors is missing; run `dvc repro`."
+    )
+
+
+def test_summary_is_one_line(finished: Change, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    call_stage("train_classifier")
+    output = capsys.readouterr()
+    assert output.err == ""
+    assert output.out == (
+        "train_classifier: loss 0.596342 after 5 epochs of RMSprop on probabilities\n"
+    )

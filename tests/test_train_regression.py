@@ -1,244 +1,308 @@
+"""The regression's loop against closed forms and NumPy, and what the stage writes."""
+
 import csv
 import json
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, safe_open
-from torch import nn, optim
+from safetensors.torch import load_file
+from torch import Tensor
 
-from conftest import PROJECT, call_main
-from stages import generate_data, train_regression
-from stages.errors import UserError
-from stages.limits import largest_stable_lr, least_squares
-from stages.models import linear
-from stages.parameters import GenerateData, read_parameters
-from stages.runtime import set_up
-from stages.train_regression import HISTORY, METRICS, MODEL, train
+from conftest import Change, call_stage, params_of
+from stages import train_regression
+from stages.core.errors import UserError
+from stages.core.schema import TrainRegressionSection
+from stages.generate_data import simulate_regression
+from stages.shared.tensors import load_tensors
+from stages.shared.theory import largest_stable_lr
+from stages.shared.training import select_device
+from stages.train_regression import fit, forward, lr_hint, train
+
+MODEL = "data/models/regression.safetensors"
+HISTORY = "metrics/train_regression.csv"
+METRICS = "metrics/train_regression.json"
+
+X = torch.from_numpy(np.random.default_rng(0).standard_normal((50, 3)))
 
 
-def article_data():
-    """Return x and y of the committed parameters, float64 (1000,)."""
-    data = read_parameters(GenerateData).generate_data
-    parts = generate_data.regression_data(data.seed, data.regression)
-    columns = next(columns for split, columns in parts if split == "train")
+@cache
+def article_data() -> tuple[np.ndarray, np.ndarray]:
+    """Return x and y of the article's training points, float64 (1000,)."""
+    section = params_of("generate_data")
+    columns = next(
+        columns for split, columns in simulate_regression(section.seed, section.regression)
+        if split == "train"
+    )
     return columns["x"], columns["y"]
 
 
-def history(epochs, lr=1e-4, reduction="sum", dtype=torch.float64, initial=0.1, **arguments):
+def number(value: float) -> Tensor:
+    return torch.tensor(value, dtype=torch.float64, requires_grad=True)
+
+
+def history(dtype: torch.dtype = torch.float64, **changes: Any) -> np.ndarray:
+    """Train on the article's points; return the rows (epoch, loss, weight)."""
+    section = params_of("train_regression", changes)
     x, y = (torch.from_numpy(values).to(dtype) for values in article_data())
-    weight = torch.tensor(initial, dtype=dtype, requires_grad=True)
-    optimizer = optim.SGD([weight], lr=lr, **arguments)
-    return list(train(x, y, weight, None, nn.MSELoss(reduction=reduction), optimizer, epochs))
+    weight = torch.tensor(section.initial_weight, dtype=dtype, requires_grad=True)
+    return np.array(fit(x, y, weight, None, section))
 
 
-@pytest.mark.parametrize("lr", [1e-4, 1e-3, 2.9e-3])
-def test_weight_follows_the_closed_recursion(edit, lr):
-    x, y = article_data()
-    best, factor = (x @ y) / (x @ x), 1 - 2 * lr * (x @ x)
-    for epoch, _, weight in history(epochs=100, lr=lr):
-        assert weight == pytest.approx(best + factor**epoch * (0.1 - best), abs=1e-9)
+def sgd(lr: float, **arguments: Any) -> dict[str, Any]:
+    return {"name": "SGD", "lr": lr} | arguments
 
 
-def test_mean_reduction_is_the_sum_with_a_smaller_lr(edit):
-    by_mean = history(epochs=10, lr=0.1, reduction="mean")
-    by_sum = history(epochs=10, lr=0.1 / 1000, reduction="sum")
-    assert [w for _, _, w in by_mean] == pytest.approx([w for _, _, w in by_sum], abs=1e-12)
+def read_rows() -> list[list[str]]:
+    with open(HISTORY, newline="") as file:
+        return list(csv.reader(file))
 
 
-def test_loss_of_a_row_belongs_to_its_weight(edit):
-    x, y = article_data()
-    for _, loss, weight in history(epochs=5):
-        assert loss == pytest.approx(((y - weight * x) ** 2).sum(), rel=1e-12)
+# The loop
 
 
-def test_rows_run_from_no_update_to_the_last(edit):
-    rows = history(epochs=3)
-    assert [epoch for epoch, _, _ in rows] == [0, 1, 2, 3]
-    assert rows[0][2] == 0.1
-
-
-def test_momentum_step_by_hand(edit):
-    x, y = article_data()
-    weight, velocity = 0.1, 0.0
-    for _, _, trained in history(epochs=5, momentum=0.9):
-        assert trained == pytest.approx(weight, abs=1e-12)
-        velocity = 0.9 * velocity - 2 * (x * (y - weight * x)).sum()
-        weight -= 1e-4 * velocity
-
-
-def test_committed_history_is_the_loop_in_numpy(edit):
+def test_history_is_the_loop_in_numpy() -> None:
     x, y = article_data()
     weight, expected = 0.1, []
     for epoch in range(101):
         residual = weight * x - y
         expected.append((epoch, (residual**2).sum(), weight))
         weight -= 1e-4 * 2 * (residual * x).sum()
-    with open(PROJECT / HISTORY, newline="") as file:
-        header, *rows = csv.reader(file)
-    assert header == ["epoch", "loss", "weight"]
-    np.testing.assert_allclose(np.array(rows, dtype=float), expected, rtol=5.01e-6)
+    np.testing.assert_allclose(history(), expected, rtol=1e-12)
 
 
-def test_committed_weight_is_close_to_least_squares(edit):
-    weight = json.loads((PROJECT / "metrics/evaluate.json").read_text())["regression"]["weight"]
-    assert weight == pytest.approx(least_squares(*article_data())[0], abs=0.01)
+@pytest.mark.parametrize("lr", [1e-4, 1e-3, 2.9e-3])
+def test_weight_follows_the_closed_recursion(lr: float) -> None:
+    x, y = article_data()
+    best, factor = (x @ y) / (x @ x), 1 - 2 * lr * (x @ x)
+    epochs = np.arange(101)
+    expected = best + factor**epochs * (0.1 - best)
+    np.testing.assert_allclose(history(optimizer=sgd(lr))[:, 2], expected, atol=1e-9)
 
 
-def test_forward_is_the_weight_times_x():
-    x, weight, bias = torch.tensor([1.0, 2.0]), torch.tensor(3.0), torch.tensor(0.5)
-    assert linear(x, weight).tolist() == [3.0, 6.0]
-    assert linear(x, weight, bias).tolist() == [3.5, 6.5]
+def test_mean_reduction_is_the_sum_with_a_smaller_lr() -> None:
+    by_mean = history(epochs=10, loss_reduction="mean", optimizer=sgd(0.1))
+    by_sum = history(epochs=10, loss_reduction="sum", optimizer=sgd(0.1 / 1000))
+    np.testing.assert_allclose(by_mean[:, 2], by_sum[:, 2], atol=1e-12)
+    np.testing.assert_allclose(by_mean[:, 1] * 1000, by_sum[:, 1], rtol=1e-12)
 
 
-def test_forward_of_several_features_adds_their_parts():
-    X, weight = torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([10.0, 1.0])
-    assert linear(X, weight).tolist() == [12.0, 34.0]
-    assert linear(X, weight, torch.tensor(0.5)).tolist() == [12.5, 34.5]
+def test_momentum_step_by_hand() -> None:
+    x, y = article_data()
+    weight, velocity = 0.1, 0.0
+    for trained in history(epochs=5, optimizer=sgd(1e-4, momentum=0.9))[:, 2]:
+        assert trained == pytest.approx(weight, abs=1e-12)
+        velocity = 0.9 * velocity - 2 * (x * (y - weight * x)).sum()
+        weight -= 1e-4 * velocity
 
 
-def test_several_weights_and_a_bias_reach_least_squares(edit):
-    X = torch.from_numpy(np.random.default_rng(0).standard_normal((50, 3)))
+def test_float32_is_close_to_float64() -> None:
+    rows = history(torch.float32, epochs=20)
+    np.testing.assert_allclose(rows, history(epochs=20), rtol=1e-5)
+    assert np.array_equal(rows, rows.astype(np.float32))
+
+
+@pytest.mark.parametrize(("lr", "converges"), [(0.00299, True), (0.00301, False)])
+def test_bound_on_the_lr_is_where_sgd_begins_to_diverge(lr: float, converges: bool) -> None:
+    rows = history(epochs=50, optimizer=sgd(lr))
+    assert bool(rows[-1, 1] < rows[0, 1]) is converges
+
+
+def test_several_weights_and_a_bias_reach_least_squares() -> None:
     y = X @ torch.tensor([1.0, -2.0, 3.0]).double() + 0.5
-    weight = torch.zeros(3, dtype=torch.float64, requires_grad=True)
-    bias = torch.zeros((), dtype=torch.float64, requires_grad=True)
-    optimizer = optim.SGD([weight, bias], lr=5e-3)
-    *_, last = train(X, y, weight, bias, nn.MSELoss(reduction="sum"), optimizer, 200)
-    assert last[3:] == pytest.approx([1, -2, 3, 0.5], abs=1e-9)
-    assert last[2] == pytest.approx(14**0.5)
-
-
-def test_line_with_an_intercept_is_trained_and_published(finished):
-    finished(
-        ("bias: false", "bias: true"), ("epochs: 5", "epochs: 500"), ("lr: 1.0e-4", "lr: 0.08")
+    weight, bias = torch.zeros(3).double().requires_grad_(), number(0.0)
+    section = params_of(
+        "train_regression", {"bias": True, "epochs": 200, "optimizer": sgd(5e-3)}
     )
-    call_main("train_regression")
-    tensors = load_file("data/tensors/regression.safetensors")
-    slope, intercept = np.polyfit(tensors["x_train"], tensors["y_train"], 1)
-    model = load_file(MODEL)
-    assert (model["weight"].shape, model["bias"].shape) == ((), ())
-    assert model["weight"].item() == pytest.approx(slope, rel=1e-5)
-    assert model["bias"].item() == pytest.approx(intercept, abs=1e-5)
-    assert Path(HISTORY).read_text().splitlines()[0] == "epoch,loss,weight,bias"
+    *_, last = fit(X, y, weight, bias, section)
+    assert last[0] == 200
+    assert last[2] == pytest.approx(14**0.5)  # the norm of the weights
+    assert last[3:] == pytest.approx((1, -2, 3, 0.5), abs=1e-9)
 
 
-def test_model_file_holds_one_rounded_weight(finished):
-    assert load_file(MODEL)["weight"].shape == ()
-    assert load_file(MODEL)["weight"].dtype == torch.float32
-    with safe_open(MODEL, framework="pt") as file:
-        assert file.metadata() == {
-            "model": '{"features": ["x"], "kind": "regression", "target": "y"}'
-        }
+def test_training_changes_its_tensors_in_place() -> None:
+    weight = number(0.0)
+    section = params_of("train_regression", {"epochs": 1, "optimizer": sgd(0.5)})
+    rows = list(train(torch.tensor([1.0]).double(), torch.tensor([3.0]).double(), weight, None, section))
+    assert rows == [(0, 9.0), (1, 0.0)]  # 0 - 0.5 * 2 * (0 - 3) = 3
+    assert weight.item() == 3
 
 
-def test_published_weight_is_the_last_of_the_history(finished):
-    last = Path(HISTORY).read_text().splitlines()[-1].split(",")[2]
-    assert f"{load_file(MODEL)['weight'].item():.6g}" == last
+def test_line_is_the_weight_times_x() -> None:
+    x = torch.tensor([1.0, 2.0])
+    assert forward(x, torch.tensor(3.0), None).tolist() == [3.0, 6.0]
+    assert forward(x, torch.tensor(3.0), torch.tensor(0.5)).tolist() == [3.5, 6.5]
 
 
-def test_loss_stands_beside_that_of_least_squares(finished):
-    metrics = json.loads(Path(METRICS).read_text())["train_regression"]
-    assert 0 < metrics["least_squares_loss"] <= metrics["loss"]
+def test_several_features_add_up() -> None:
+    x, weight = torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([10.0, 1.0])
+    assert forward(x, weight, None).tolist() == [12.0, 34.0]
+    assert forward(x, weight, torch.tensor(0.5)).tolist() == [12.5, 34.5]
 
 
-def test_divergence_names_epoch_lr_and_bound(edit):
-    edit(("lr: 1.0e-4", "lr: 1"))
-    call_main("generate_data")
-    call_main("convert_to_tensors")
+# Divergence
+
+
+def test_divergence_is_reported_with_epoch_lr_and_bound() -> None:
     with pytest.raises(UserError) as error:
-        call_main("train_regression")
+        history(optimizer=sgd(1.0))
     assert str(error.value) == (
         "train_regression: the loss must stay finite; it is inf at epoch 55 with SGD and lr 1.0. "
         "Plain SGD diverges here from lr 1 / sum(x^2) = 0.0029985 on. "
         "Lower train_regression.optimizer.lr in params.yaml."
     )
-    assert not Path("metrics/train_regression.json").exists()
 
 
-def test_weight_beyond_float32_is_refused(edit):
-    edit(("lr: 1.0e-4", "lr: 0.02"))
-    call_main("generate_data")
-    call_main("convert_to_tensors")
-    with pytest.raises(UserError, match="must fit float32, .* training diverged. Lower the opt"):
-        call_main("train_regression")
-    assert not Path(MODEL).exists()
+def section_with(**changes: Any) -> TrainRegressionSection:
+    return params_of("train_regression", changes)
 
 
-@pytest.mark.parametrize(("lr", "converges"), [(0.00299, True), (0.00301, False)])
-def test_bound_on_lr_is_where_sgd_turns(edit, lr, converges):
-    rows = history(epochs=50, lr=lr)
-    assert (rows[-1][1] < rows[0][1]) is converges
+@pytest.mark.parametrize(
+    ("x", "section", "hint"),
+    [
+        (X[:, 0], section_with(), "1 / sum(x^2)"),
+        (X[:, 0], section_with(loss_reduction="mean"), "n / sum(x^2)"),
+        (X[:, 0], section_with(bias=True), "1 / largest eigenvalue of X^T X"),
+        (X, section_with(loss_reduction="mean"), "n / largest eigenvalue of X^T X"),
+    ],
+)
+def test_hint_on_the_lr_gives_its_own_bound(
+    x: Tensor, section: TrainRegressionSection, hint: str
+) -> None:
+    bound = largest_stable_lr(x.numpy(), section.loss_reduction, section.bias)
+    assert lr_hint(x, section) == f"Plain SGD diverges here from lr {hint} = {bound:.6g} on. "
+
+
+def test_no_bound_is_claimed_for_other_optimizers() -> None:
+    assert lr_hint(X, section_with(optimizer={"name": "Adam", "lr": 1})) == ""
+
+
+# The stage
+
+
+def test_model_is_one_number_with_six_digits(finished: Change) -> None:
+    model = load_file(MODEL)
+    assert {name: (t.dtype, tuple(t.shape)) for name, t in model.items()} == {
+        "weight": (torch.float32, ())
+    }
+    assert f"{model['weight'].item():.6g}" == read_rows()[-1][2]
+
+
+def test_model_knows_its_data_and_its_loss(finished: Change) -> None:
+    finished({"train_regression.loss_reduction": "mean"})
+    call_stage("train_regression")
+    _, of_tensors = load_tensors("data/tensors/regression.safetensors")
+    assert load_tensors(MODEL)[1] == of_tensors.model_copy(update={"loss_reduction": "mean"})
+
+
+def test_history_runs_from_no_update_to_the_last(finished: Change) -> None:
+    header, *rows = read_rows()
+    assert header == ["epoch", "loss", "weight"]
+    assert [row[0] for row in rows] == ["0", "1", "2", "3", "4", "5"]
+    assert rows[0][2] == "0.1"
+
+
+def test_loss_of_the_metrics_is_the_last_of_the_history(finished: Change) -> None:
+    loss = json.loads(Path(METRICS).read_text())
+    assert loss == {"train_regression": {"loss": float(read_rows()[-1][1])}}
+
+
+def test_line_with_a_bias_is_trained_and_stored(finished: Change) -> None:
+    finished(
+        {
+            "train_regression.bias": True,
+            "train_regression.epochs": 500,
+            "train_regression.optimizer.lr": 0.08,
+        }
+    )
+    call_stage("train_regression")
+    tensors, model = load_file("data/tensors/regression.safetensors"), load_file(MODEL)
+    slope, intercept = np.polyfit(tensors["x_train"], tensors["y_train"], 1)
+    assert (model["weight"].shape, model["bias"].shape) == ((), ())
+    assert model["weight"].item() == pytest.approx(slope, rel=1e-5)
+    assert model["bias"].item() == pytest.approx(intercept, abs=1e-5)
+    assert read_rows()[0] == ["epoch", "loss", "weight", "bias"]
+    assert read_rows()[1][2:] == ["0.1", "0.0"]
+
+
+def test_initial_weight_and_reduction_are_those_of_the_params(finished: Change) -> None:
+    finished({"train_regression.initial_weight": 0.7, "train_regression.loss_reduction": "mean"})
+    call_stage("train_regression")
+    epoch, loss, weight = read_rows()[1]
+    tensors = load_file("data/tensors/regression.safetensors")
+    expected = ((0.7 * tensors["x_train"] - tensors["y_train"]) ** 2).mean().item()
+    assert (epoch, weight) == ("0", "0.7")
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+
+
+def test_device_and_dtype_are_those_of_the_params(
+    finished: Change, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    selected = []
+    monkeypatch.setattr(
+        train_regression, "select_device", lambda *a: selected.append(a) or select_device(*a)
+    )
+    finished({"device": "auto", "train_regression.dtype": "float32"})
+    call_stage("train_regression")
+    assert selected == [("auto", "float32")]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_everything_is_trained_in_the_dtype_of_the_parameters(finished, monkeypatch, dtype):
+def test_everything_is_trained_in_the_dtype_of_the_params(
+    finished: Change, monkeypatch: pytest.MonkeyPatch, dtype: str
+) -> None:
     seen = []
 
-    def spy(x, y, weight, bias, *others):
+    def spy(x: Tensor, y: Tensor, weight: Tensor, bias: Tensor, section: Any) -> list:
         seen.extend([x.dtype, y.dtype, weight.dtype, bias.dtype])
-        return train(x, y, weight, bias, *others)
+        return fit(x, y, weight, bias, section)
 
-    monkeypatch.setattr(train_regression, "train", spy)
-    finished(("dtype: float64", f"dtype: {dtype}"), ("bias: false", "bias: true"))
-    call_main("train_regression")
+    monkeypatch.setattr(train_regression, "fit", spy)
+    finished({"train_regression.dtype": dtype, "train_regression.bias": True})
+    call_stage("train_regression")
     assert seen == [getattr(torch, dtype)] * 4
 
 
-def test_initial_weight_reduction_and_device_are_those_of_the_parameters(finished, monkeypatch):
-    finished(("initial_weight: 0.1", "initial_weight: 0.7"), ("reduction: sum", "reduction: mean"))
-    asked = []
-    monkeypatch.setattr(train_regression, "set_up", lambda *a: asked.append(a) or set_up(*a))
-    call_main("train_regression")
-    epoch, loss, weight = Path(HISTORY).read_text().splitlines()[1].split(",")
-    tensors = load_file("data/tensors/regression.safetensors")
-    x, y = tensors["x_train"].numpy(), tensors["y_train"].numpy()
-    assert (epoch, weight) == ("0", "0.7")
-    assert float(loss) == pytest.approx(((0.7 * x - y) ** 2).mean(), rel=1e-5)
-    metrics = json.loads(Path(METRICS).read_text())["train_regression"]
-    best = ((x @ y) / (x @ x) * x - y) ** 2
-    assert metrics["least_squares_loss"] == pytest.approx(best.mean(), rel=1e-5)
-    assert f"{metrics['loss']:.6g}" == Path(HISTORY).read_text().splitlines()[-1].split(",")[1]
-    assert asked == [("cpu", "float64")]
+def test_divergence_leaves_the_results_as_they_are(finished: Change) -> None:
+    before = [Path(path).read_bytes() for path in (MODEL, HISTORY, METRICS)]
+    finished({"train_regression.optimizer.lr": 1e29, "train_regression.epochs": 50})
+    with pytest.raises(UserError, match="the loss must stay finite"):
+        call_stage("train_regression")
+    assert [Path(path).read_bytes() for path in (MODEL, HISTORY, METRICS)] == before
 
 
-def test_divergence_of_the_mean_names_its_own_bound(finished):
-    finished(("loss_reduction: sum", "loss_reduction: mean"), ("lr: 1.0e-4", "lr: 1e29"))
-    finished(("epochs: 5", "epochs: 50"))
-    x = load_file("data/tensors/regression.safetensors")["x_train"].numpy()
+def test_weight_beyond_float32_is_rejected(finished: Change) -> None:
+    before = Path(MODEL).read_bytes()
+    finished({"train_regression.optimizer.lr": 1e4, "train_regression.epochs": 10})
+    with pytest.raises(UserError, match=r"must fit float32, .* training diverged\. Lower the opt"):
+        call_stage("train_regression")
+    assert Path(MODEL).read_bytes() == before
+
+
+def test_loss_that_is_infinite_before_any_update_is_not_blamed_on_the_lr(finished: Change) -> None:
+    finished({"train_regression.dtype": "float32", "train_regression.initial_weight": 1e30})
+    with pytest.raises(UserError, match="at epoch 0 .* No update has been made yet: use smaller"):
+        call_stage("train_regression")
+
+
+def test_missing_tensors_are_reported(small: Change) -> None:
     with pytest.raises(UserError) as error:
-        call_main("train_regression")
-    assert f"diverges here from lr n / sum(x^2) = {8 / (x @ x):.6g} on" in str(error.value)
+        call_stage("train_regression")
+    assert str(error.value) == (
+        "data/tensors/regression.safetensors is missing; run `dvc repro`."
+    )
 
 
-def test_line_with_an_intercept_stands_beside_least_squares_with_one(finished):
-    finished(("bias: false", "bias: true"))
-    call_main("train_regression")
-    assert Path(HISTORY).read_text().splitlines()[1].endswith(",0.1,0.0")
-    tensors = load_file("data/tensors/regression.safetensors")
-    best = np.polyfit(tensors["x_train"], tensors["y_train"], 1, full=True)[1].item()
-    metrics = json.loads(Path(METRICS).read_text())["train_regression"]
-    assert metrics["least_squares_loss"] == pytest.approx(best, rel=1e-5)
-
-
-def test_divergence_with_an_intercept_names_its_own_bound(finished):
-    finished(("bias: false", "bias: true"), ("lr: 1.0e-4", "lr: 1e29"), ("epochs: 5", "epochs: 50"))
-    x = load_file("data/tensors/regression.safetensors")["x_train"].numpy()
-    bound = largest_stable_lr(x, "sum", bias=True)
-    with pytest.raises(UserError) as error:
-        call_main("train_regression")
-    assert f"from lr 1 / largest eigenvalue of X^T X = {bound:.6g} on" in str(error.value)
-
-
-def test_loss_that_is_lost_before_any_update_is_not_blamed_on_lr(finished):
-    finished(("dtype: float64", "dtype: float32"), ("initial_weight: 0.1", "initial_weight: 1e30"))
-    with pytest.raises(UserError, match="at epoch 0 .* before any update: choose smaller data or"):
-        call_main("train_regression")
-
-
-def test_progress_is_silent_without_a_terminal(finished, capsys):
-    call_main("train_regression")
-    captured = capsys.readouterr()
-    assert captured.err == ""
-    assert captured.out.startswith("train_regression: weight ")
-    assert captured.out.count("\n") == 1
+def test_summary_is_one_line_and_the_progress_silent_without_a_terminal(
+    finished: Change, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    call_stage("train_regression")
+    output = capsys.readouterr()
+    assert output.err == ""
+    assert output.out == (
+        "train_regression: weight 0.105529 after 5 epochs of SGD, loss 11.1782\n"
+    )

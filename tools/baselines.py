@@ -1,54 +1,53 @@
-"""Set the pipeline's models beside scikit-learn's, fitted and scored on the same rows.
+"""Compare the pipeline's models with scikit-learn's, fitted and scored on the same tensors.
 
     python -m tools.baselines
 
-LinearRegression and LogisticRegression, the latter on standardized features, are fitted to the rows
-of data/raw/ with the split "train" and scored on those with "test".
+LinearRegression, and LogisticRegression on standardized features, are fitted to the training part
+of data/tensors/ and scored on the test part.
 """
 
-import argparse
-import json
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-from sklearn.linear_model import LinearRegression, LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from stages.core.startup import without_gc
+from stages.shared.metrics import read_json
+from stages.shared.splits import SPLITS
+from tools.cli import make_parser, run
+from tools.text_tables import format_value
 
-from stages.files import require
-from tools.compare import text
-
-
-def score(path: str, model) -> float:
-    """Return R^2 or accuracy, on the test rows, of a model fitted to the training rows."""
-    require(path, maker="generate_data")
-    rows = pd.read_parquet(path)
-    *features, target, _ = rows
-    train, test = rows[rows["split"] == "train"], rows[rows["split"] == "test"]
-    return model.fit(train[features], train[target]).score(test[features], test[target])
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the tool."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.baselines",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.parse_args(arguments)
-    require("metrics/evaluate.json", maker="evaluate")
-    ours = json.loads(Path("metrics/evaluate.json").read_text(encoding="utf-8"))
-    logistic = make_pipeline(StandardScaler(), LogisticRegression())
-    r2 = score("data/raw/regression.parquet", LinearRegression())
-    accuracy = score("data/raw/classification.parquet", logistic)
-    r2_here = text(ours["regression"]["test"]["r2"])
-    print(f"test R^2       {r2_here}  LinearRegression {r2:.6g}")
-    print(
-        f"test accuracy  {ours['classifier']['test']['accuracy']:.6g}  "
-        f"LogisticRegression {accuracy:.6g}"
-    )
+    make_parser("baselines", __doc__).parse_args(arguments)
+    metrics = read_json("metrics/evaluate.json")
+    with without_gc():
+        from sklearn.linear_model import LinearRegression, LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        from stages.shared.tensors import load_tensors
+    regression, _ = load_tensors("data/tensors/regression.safetensors")
+    classification, _ = load_tensors("data/tensors/classification.safetensors")
+    r2 = score(LinearRegression(), regression, "x")
+    accuracy = score(make_pipeline(StandardScaler(), LogisticRegression()), classification, "X")
+    ours = metrics["regression"]["test"]["r2"], metrics["classifier"]["test"]["accuracy"]
+    print(f"test R^2       {format_value(ours[0])}  LinearRegression {r2:.6g}")
+    print(f"test accuracy  {format_value(ours[1])}  LogisticRegression {accuracy:.6g}")
+
+
+def score(model: Any, tensors: "Mapping[str, Tensor]", features: str) -> float:
+    """Return R^2 or accuracy, on the test part, of a model fitted to the training part.
+
+    `model` is an estimator of scikit-learn's; `features` is x or X, (n,) or (n, n_features).
+    """
+    X = {split: tensors[f"{features}_{split}"].double().numpy() for split in SPLITS}
+    X = {split: values.reshape(len(values), -1) for split, values in X.items()}
+    y = {split: tensors[f"y_{split}"].numpy() for split in SPLITS}
+    return float(model.fit(X["train"], y["train"]).score(X["test"], y["test"]))
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -35,8 +35,9 @@ PROJECT = Path(__file__).parents[1]
 PARAMS = "pydantic.main, ruamel.yaml"
 TRAINING = f"{PARAMS}, numpy, safetensors.torch, torch, tqdm"
 IMPORTS = {
-    "generate_data": f"{PARAMS}, numpy, pyarrow.compute, pyarrow.csv, pyarrow.parquet",
-    "convert_to_tensors": f"{PARAMS}, pyarrow.compute, pyarrow.csv, pyarrow.parquet, "
+    # pyarrow imports pandas when it converts arrays.
+    "generate_data": f"{PARAMS}, pandas, pyarrow.compute, pyarrow.csv, pyarrow.parquet",
+    "convert_to_tensors": f"{PARAMS}, pandas, pyarrow.compute, pyarrow.csv, pyarrow.parquet, "
     "safetensors.torch, torch",
     "train_regression": TRAINING,
     "train_classifier": TRAINING,

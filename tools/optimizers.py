@@ -2,138 +2,90 @@
 
     python -m tools.optimizers [--epochs N] [--lr LR] [--only NAME,...]
 
-Each run is a DVC experiment, optimizers-<name>-<loss_on>, in a folder of its own; one that is there
-already, with the same parameters, code and tables, is not run again. All take one learning rate,
-that of params.yaml if not said otherwise, and torch's own values for the rest. Writes
-metrics/optimizers.csv and metrics/optimizers.png over what they hold, and prints the table.
+Each run is a DVC experiment, optimizers-<name>-<loss_on>, in a folder of its own; runs that exist
+already, with the same parameters, code and custom tables, are not repeated. All use one learning
+rate, by default that of params.yaml, and torch's defaults for the rest. Overwrites
+metrics/optimizers.csv and metrics/optimizers.png, and prints the table.
 
-An optimizer has arrived at the first epoch with 99 % of the Bayes accuracy, on the training points;
-for an own table, which has none, of the best accuracy that any run came to.
+The target is 99 % of the Bayes accuracy, on the training points; for a custom table, which has no
+Bayes accuracy, 99 % of the best accuracy of any run.
 """
 
-import argparse
 import csv
 import io
 import itertools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import ScalarFormatter
 
-from stages import figures
-from stages.errors import UserError
-from stages.metrics import write_csv
-from stages.optimizers import OPTIMIZERS
-from tools.compare import Result, dvc, experiments, git, is_number, read_result, table, text
+from stages.core.errors import UserError
+from stages.core.optimizers import OPTIMIZERS
+from stages.core.startup import without_gc
+from stages.shared.metrics import write_csv
+from tools.cli import make_parser, run
+from tools.results import (
+    Result,
+    git,
+    is_number,
+    list_experiments,
+    open_repo,
+    read_experiments,
+    read_result,
+    read_workspace,
+    run_dvc,
+)
+from tools.text_tables import format_table, format_value
 
 TABLE = "metrics/optimizers.csv"
 FIGURE = "metrics/optimizers.png"
 EPOCHS = 1000
 LOSSES = ("probabilities", "logits")
 SECTION = "train_classifier.optimizer"
-SHARE = 0.99
-HEAD = ("optimizer", "loss_on", "epochs to arrive", "final loss", "loss floor", "test accuracy")
+TARGET = 0.99  # of the best possible accuracy
+HEAD = ("optimizer", "loss_on", "epochs to target", "final loss", "loss floor", "test accuracy")
 
 
-def grid(names: Sequence[str], lr: float, epochs: int) -> Iterator[Result]:
-    """Yield the results of all runs, which are made where they are not there."""
-    own = read_result("workspace", None)
-    kept = {f"{SECTION}.name", f"{SECTION}.lr"}
-    extra = [key for key in own.parameters if key.startswith(SECTION) and key not in kept]
-    pairs = list(itertools.product(LOSSES, names))
-    for number, (loss_on, optimizer) in enumerate(pairs, start=1):
-        name = f"optimizers-{optimizer}-{loss_on}"
-        settings = {
-            "train_classifier.epochs": epochs,
-            "train_classifier.loss_on": loss_on,
-            "train_classifier.snapshots": (0,),  # no more than there are epochs
-            f"{SECTION}.name": optimizer,
-            f"{SECTION}.lr": lr,
+@dataclass(frozen=True)
+class Run:
+    """One cell of the grid, and how it differs from the workspace."""
+
+    optimizer: str
+    loss_on: str
+    lr: float
+    epochs: int
+
+    @property
+    def name(self) -> str:
+        """The experiment's name."""
+        return f"optimizers-{self.optimizer}-{self.loss_on}"
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """The parameters that the run sets."""
+        return {
+            "train_classifier.epochs": self.epochs,
+            "train_classifier.loss_on": self.loss_on,
+            "train_classifier.snapshots": [0],  # the others may exceed the epochs
+            f"{SECTION}.name": self.optimizer,
+            f"{SECTION}.lr": self.lr,
         }
-        wanted = {key: value for key, value in own.parameters.items() if key not in extra}
-        wanted |= settings
-        there = experiments().get(name)
-        found = there and read_result(name, there)
-        result = found and (found.parameters, found.code, found.tables)
-        if result != (wanted, own.code, own.tables):
-            print(f"optimizers: {number} of {len(pairs)}, {name}", file=sys.stderr)
-            if found:
-                dvc("exp", "remove", name)
-            changes = [
-                f"{key}={list(value) if isinstance(value, tuple) else value}"
-                for key, value in settings.items()
-            ]
-            changes += [f"~{key}" for key in extra]
-            options = itertools.chain(*(("-S", each) for each in changes))
-            dvc("exp", "run", "--temp", "--name", name, *options)
-        yield read_result(name, experiments()[name])
 
-
-def history(name: str) -> np.ndarray:
-    """Return loss and accuracy by epoch, float64 (epochs + 1, 2), of an experiment."""
-    content = git("show", f"{experiments()[name]}:metrics/train_classifier.csv")
-    rows = csv.DictReader(io.StringIO(content))
-    return np.array([(row["loss"], row["accuracy"]) for row in rows], dtype=np.float64)
-
-
-def arrival(accuracy: np.ndarray, goal: float) -> int | None:
-    """Return the first epoch whose accuracy is at least `goal`, or None."""
-    reached = np.flatnonzero(accuracy >= goal)
-    return int(reached[0]) if len(reached) else None
-
-
-def rows(
-    results: Sequence[Result], histories: Sequence[np.ndarray], goal: float
-) -> Iterator[tuple]:
-    """Yield the rows of the table, as HEAD names them."""
-    for result, losses in zip(results, histories, strict=True):
-        _, optimizer, loss_on = result.name.split("-")
-        epochs = arrival(losses[:, 1], goal)
-        floor = result.metrics["train_classifier.loss_floor"]
-        accuracy = result.metrics["classifier.test.accuracy"]
-        yield optimizer, loss_on, epochs, float(losses[-1, 0]), floor, accuracy
-
-
-def draw(results: Sequence[Result], histories: Sequence[np.ndarray], goal: float) -> None:
-    """Draw accuracy against epoch, a curve for each optimizer, a panel for each loss."""
-    n_optimizers = len(results) // len(LOSSES)
-    with figures.style():
-        figure = Figure(figsize=(11, 5.6))
-        figure.subplots_adjust(left=0.07, right=0.98, top=0.9, wspace=0.06)
-        panels = figure.subplots(1, len(LOSSES), sharey=True)
-        for number, (result, losses) in enumerate(zip(results, histories, strict=True)):
-            panel, place = divmod(number, n_optimizers)
-            epochs = np.arange(1, len(losses) + 1)
-            panels[panel].plot(
-                epochs,
-                losses[:, 1],
-                color=figures.COLORS[place % len(figures.COLORS)],
-                linestyle="-" if place < len(figures.COLORS) else "--",
-                marker=figures.MARKERS[place % len(figures.MARKERS)],
-                markevery=(place / 20 + 0.02, 0.25),
-                markersize=5,
-                linewidth=1.6,
-                label=result.name.split("-")[1],
-            )
-        for axes, loss_on in zip(panels, LOSSES, strict=True):
-            axes.axhline(goal, color="#555555", linestyle=":", label=f"goal: {goal:.4g}")
-            title = f"Loss on {loss_on}, lr {results[0].parameters[f'{SECTION}.lr']:g}"
-            axes.set(title=title, xlabel="epoch + 1", xscale="log")
-            axes.xaxis.set_major_formatter(ScalarFormatter())
-        panels[0].set_ylabel("accuracy on the training points")
-        figures.add_legend(figure, panels)
-        figures.save(figure, FIGURE)
+    def exists(self, workspace: Result, found: Result | None) -> bool:
+        """Return whether the experiment `found` is this run of the workspace."""
+        if found is None or (found.code, found.custom_tables) != (
+            workspace.code,
+            workspace.custom_tables,
+        ):
+            return False
+        kept = {key: value for key, value in workspace.parameters.items() if not is_argument(key)}
+        return found.parameters == kept | self.settings
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the tool."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.optimizers",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser("optimizers", __doc__)
     parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"default: {EPOCHS}")
     parser.add_argument("--lr", type=float, help="default: that of params.yaml")
     parser.add_argument(
@@ -145,20 +97,84 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if name not in OPTIMIZERS:
             raise UserError(f"--only must list some of {{{', '.join(OPTIMIZERS)}}}; got '{name}'.")
     if options.epochs < 1:
-        raise UserError(f"--epochs must be a whole number of at least 1; got {options.epochs}.")
-    own = read_result("workspace", None)
-    lr = own.parameters.get(f"{SECTION}.lr") if options.lr is None else options.lr
+        raise UserError(f"--epochs must be an integer >= 1; got {options.epochs}.")
+    with open_repo() as repo:
+        workspace = read_workspace(repo)
+        experiments = {result.name: result for result in read_experiments(repo, {workspace.code})}
+    lr = workspace.parameters.get(f"{SECTION}.lr") if options.lr is None else options.lr
     if not (is_number(lr) and lr >= 0):
-        raise UserError(f"--lr, or {SECTION}.lr in params.yaml, must be a number from 0; got {lr}.")
-    results = list(grid(names, lr, options.epochs))
-    histories = [history(result.name) for result in results]
-    best = max(losses[:, 1].max() for losses in histories)
-    goal = SHARE * float(results[0].metrics.get("classifier.bayes_accuracy", best))
-    found = list(rows(results, histories, goal))
-    write_csv(TABLE, HEAD, found)
-    draw(results, histories, goal)
-    print(table(HEAD, [tuple(map(text, row)) for row in found], markdown=True))
+        raise UserError(f"--lr, or {SECTION}.lr in params.yaml, must be a number >= 0; got {lr}.")
+    runs = [Run(name, loss, lr, options.epochs) for loss, name in itertools.product(LOSSES, names)]
+    run_missing(runs, workspace, experiments)
+    present(runs, lr)
+
+
+def run_missing(runs: Sequence[Run], workspace: Result, experiments: Mapping[str, Result]) -> None:
+    """Run the experiments that do not exist yet; replace those of other parameters or code."""
+    removals = [f"~{key}" for key in workspace.parameters if is_argument(key)]
+    for number, item in enumerate(runs, start=1):
+        if item.exists(workspace, experiments.get(item.name)):
+            continue
+        print(f"optimizers: {number} of {len(runs)}, {item.name}", file=sys.stderr)
+        if item.name in list_experiments():
+            run_dvc("exp", "remove", item.name)
+        changes = [*(f"{key}={value}" for key, value in item.settings.items()), *removals]
+        options = [part for change in changes for part in ("-S", change)]
+        run_dvc("exp", "run", "--temp", "--name", item.name, *options)
+
+
+def is_argument(key: str) -> bool:
+    """Return whether a parameter is an argument of the optimizer beside its learning rate."""
+    return key.startswith(f"{SECTION}.") and key not in (f"{SECTION}.name", f"{SECTION}.lr")
+
+
+def present(runs: Sequence[Run], lr: float) -> None:
+    """Write the table and the figure, and print the table."""
+    with open_repo() as repo:
+        commits = list_experiments()
+        metrics = [read_result(repo, item.name, commits[item.name]).metrics for item in runs]
+    histories = [read_history(commits[item.name]) for item in runs]
+    best = max(history["accuracy"].max() for history in histories)
+    reference = metrics[0].get("classifier.bayes_accuracy", best)
+    target = TARGET * (reference if is_number(reference) else best)
+    rows = [
+        table_row(item, history, values, target)
+        for item, history, values in zip(runs, histories, metrics, strict=True)
+    ]
+    curves: dict[str, dict[str, np.ndarray]] = {}
+    for item, history in zip(runs, histories, strict=True):
+        curves.setdefault(item.loss_on, {})[item.optimizer] = history["accuracy"]
+    write_csv(TABLE, HEAD, rows)
+    with without_gc():
+        from stages.figures.curves import draw_optimizers  # imports Matplotlib
+    draw_optimizers(FIGURE, curves, target, lr)
+    print(format_table(HEAD, [tuple(map(format_value, row)) for row in rows], markdown=True))
+
+
+def read_history(commit: str) -> dict[str, np.ndarray]:
+    """Return loss and accuracy by epoch, each float64 (epochs + 1,), of an experiment."""
+    content = git("show", f"{commit}:./metrics/train_classifier.csv") or ""
+    rows = list(csv.DictReader(io.StringIO(content)))
+    return {
+        column: np.array([row[column] for row in rows], dtype=np.float64)
+        for column in ("loss", "accuracy")
+    }
+
+
+def epochs_to_target(accuracy: np.ndarray, target: float) -> int | None:
+    """Return the first epoch whose accuracy is at least `target`, or None."""
+    reached = np.flatnonzero(accuracy >= target)
+    return int(reached[0]) if len(reached) else None
+
+
+def table_row(
+    item: Run, history: Mapping[str, np.ndarray], metrics: Mapping[str, object], target: float
+) -> tuple[object, ...]:
+    """Return a row of the table, as HEAD names its cells."""
+    epochs = epochs_to_target(history["accuracy"], target)
+    floor, accuracy = metrics["classifier.loss_floor"], metrics["classifier.test.accuracy"]
+    return item.optimizer, item.loss_on, epochs, float(history["loss"][-1]), floor, accuracy
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

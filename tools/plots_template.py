@@ -2,26 +2,28 @@
 
     python -m tools.plots_template [--packages FOLDER]
 
-Comes in: a folder of installed npm packages (node_modules). Goes out: .dvc/plots/page.html, which
-.dvc/config names, with the scripts and the licences of all that they hold. The same packages give
+FOLDER contains installed npm packages (node_modules). The page, .dvc/plots/page.html, is named in
+.dvc/config; it includes the scripts and the licenses of everything in them. The same packages give
 the same bytes. `make plots-template` installs the packages and runs this.
 """
 
-import argparse
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from stages.errors import UserError
-from stages.files import replacing
+from stages.core.errors import UserError
+from stages.shared.metrics import write_text
+from tools.cli import make_parser, run
 
-# In the order in which each needs the one before. DVC's plots are written for vega-lite 5.
+# Each needs the one before it. DVC's plots are written for vega-lite 5.
 PACKAGES = {"vega": "5", "vega-lite": "5", "vega-embed": "6"}
 TEMPLATE = ".dvc/plots/page.html"
-# What DVC replaces wherever it stands, and how often it may stand in the page.
+# What DVC replaces wherever it appears, and how often it may appear in the page.
 PLACEHOLDERS = {"{plot_divs}": 1, "{refresh_tag}": 1, "{scripts}": 0}
 
-# A browser looks for the charset in the first 1024 bytes only: before the licences.
+# A browser looks for the charset in the first 1024 bytes only: before the licenses.
 PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -34,10 +36,10 @@ table {{ border-spacing: 15px; }}
 img {{ max-width: 100%; }}
 </style>
 <!--
-Made by `make plots-template`; do not edit. It holds {versions},
-and in them the work of others, under these licences:
+Made by `make plots-template`; do not edit. It contains {versions},
+and in them the work of others, under these licenses:
 
-{licences}
+{licenses}
 -->
 {scripts}
 </head>
@@ -49,27 +51,27 @@ and in them the work of others, under these licences:
 
 
 def read(path: Path) -> str:
-    """Return the text of a package's file; raise UserError where there is none."""
+    """Return the text of a package's file; raise UserError if there is none."""
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
-            f"{path} cannot be read; `make plots-template` installs the packages anew."
+            f"{path} cannot be read; `make plots-template` installs the packages again."
         ) from error
 
 
-def read_json(path: Path) -> dict:
-    """Return what a package's JSON file holds; raise UserError where it is damaged."""
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the content of a package's JSON file; raise UserError if it is corrupted."""
     try:
         return json.loads(read(path))
     except json.JSONDecodeError as error:
         raise UserError(
-            f"{path} is damaged; `make plots-template` installs the packages anew."
+            f"{path} is corrupted; `make plots-template` installs the packages again."
         ) from error
 
 
 def version(packages: Path, name: str) -> str:
-    """Return a package's version; raise UserError for one that DVC's plots are not written for."""
+    """Return a package's version; raise UserError for one that DVC's plots do not support."""
     found = read_json(packages / name / "package.json")["version"]
     if found.partition(".")[0] != PACKAGES[name]:
         raise UserError(
@@ -80,14 +82,14 @@ def version(packages: Path, name: str) -> str:
 
 
 def script(packages: Path, name: str) -> str:
-    """Return a package's script as it can stand in a page.
+    """Return a package's script in a form that can be part of a page.
 
     `</script` would end the element and `<!--` may hide its end; in strings and in patterns \\x3C
     means the same. Source: https://html.spec.whatwg.org/#restrictions-for-contents-of-script-elements
     """
     text = read(packages / f"{name}/build/{name}.min.js")
-    text = re.sub(r"^//# sourceMappingURL=.*$", "", text, flags=re.M).strip()
-    return re.sub(r"<(?=!--|/?script)", r"\\x3C", text, flags=re.I)
+    text = re.sub(r"^//# sourceMappingURL=.*$", "", text, flags=re.MULTILINE).strip()
+    return re.sub(r"<(?=!--|/?script)", r"\\x3C", text, flags=re.IGNORECASE)
 
 
 def contents(packages: Path, name: str) -> set[str]:
@@ -98,27 +100,27 @@ def contents(packages: Path, name: str) -> set[str]:
     return {name} | {match[1] for match in matches if match[1] != "src"}
 
 
-def licence(folder: Path) -> str:
-    """Return the text of a package's licence file, empty where it has none."""
+def license_text(folder: Path) -> str:
+    """Return the text of a package's license file, empty if it has none."""
     files = sorted(path for path in folder.iterdir() if re.match("(?i)licen[cs]e", path.name))
     lines = read(files[0]).splitlines() if files else []
     return "\n".join(line.rstrip() for line in lines).strip()
 
 
-def licences(packages: Path) -> str:
-    """Return every licence of what the scripts hold, each once, below the names that it is for."""
+def format_licenses(packages: Path) -> str:
+    """Return every license of what the scripts contain, once, below the packages that it covers."""
     names = sorted(set().union(*(contents(packages, name) for name in PACKAGES)))
     about = {name: read_json(packages / name / "package.json") for name in names}
     origins = {name: str(about[name].get("repository")) for name in names}
-    texts = {name: licence(packages / name) for name in names}
-    # Packages of one repository have one licence, and not each of them brings the file.
+    texts = {name: license_text(packages / name) for name in names}
+    # Packages of one repository have one license, and not every one of them includes the file.
     shared = {origins[name]: text for name, text in texts.items() if text}
     users: dict[str, list[str]] = {}
     for name in names:
         text = texts[name] or shared.get(origins[name])
         if not text:
             raise UserError(
-                f"{packages / name} has no licence file, which the page must hold: "
+                f"{packages / name} has no license file, which the page must include: "
                 "install a version that has one."
             )
         users.setdefault(text, []).append(name)
@@ -127,33 +129,32 @@ def licences(packages: Path) -> str:
 
 
 def make_page(packages: Path) -> str:
-    """Return the page; raise UserError where a package is missing or breaks it."""
+    """Return the page; raise UserError if a package is missing or breaks it."""
     versions = [f"{name} {version(packages, name)}" for name in PACKAGES]
     page = PAGE.format(
         versions=", ".join(versions),
-        licences=licences(packages),
+        licenses=format_licenses(packages),
         scripts="\n".join(f"<script>{script(packages, name)}</script>" for name in PACKAGES),
     )
     for placeholder, times in PLACEHOLDERS.items():
         if page.count(placeholder) != times:
             raise UserError(
-                f"{packages} holds the text {placeholder}, which DVC would replace: "
+                f"{packages} contains the text {placeholder}, which DVC would replace: "
                 "install another version."
             )
     return page
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Write the page."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = make_parser("plots_template", __doc__)
     parser.add_argument(
         "--packages", type=Path, default="node_modules", help="default: node_modules"
     )
-    page = make_page(parser.parse_args().packages)
-    with replacing(TEMPLATE) as temporary:
-        Path(temporary).write_text(page, encoding="utf-8", newline="\n")
+    page = make_page(parser.parse_args(arguments).packages)
+    write_text(TEMPLATE, page)
     print(f"plots_template: {TEMPLATE}, {len(page.encode())} bytes")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -1,73 +1,82 @@
-"""Repeat the workspace's experiment with other seeds, and show how much luck moves each metric.
+"""Repeat the workspace's experiment with other seeds, and show how much each metric varies.
 
     python -m tools.seeds [SEED ...]
 
-By default with five seeds, 1 to 5; every seed in params.yaml takes the same one. Each repeat is a
-DVC experiment, run in a folder of its own (`dvc exp run --temp`), so the workspace stays as it is.
-One that is there already is not run again.
+By default with five seeds, 1 to 5; every seed in params.yaml is set to the same one. Each repeat is
+a DVC experiment, run in a folder of its own (`dvc exp run --temp`): the workspace stays as it is.
+Repeats that exist already are not run again.
 """
 
-import argparse
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from stages.errors import UserError
-from tools.compare import (
-    dvc,
-    experiments,
+from stages.core.errors import UserError
+from tools.cli import make_parser, run
+from tools.results import (
+    Flat,
+    Result,
+    by_seeds,
     is_number,
     is_seed,
     is_stale,
-    read_all,
-    read_result,
+    open_repo,
+    read_experiments,
+    read_workspace,
     repeats,
-    table,
+    run_dvc,
 )
+from tools.text_tables import format_table, format_value
 
 SEEDS = (1, 2, 3, 4, 5)
+HEAD = ("metric", "workspace", "mean", "standard deviation", "seeds")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the tool."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.seeds",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser("seeds", __doc__)
     parser.add_argument("seeds", nargs="*", type=int, default=SEEDS, metavar="SEED")
     seeds = dict.fromkeys(parser.parse_args(arguments).seeds)
     if min(seeds) < 0:
-        raise UserError(f"SEED must be a whole number from 0; got {min(seeds)}.")
-
-    def found():
-        own = read_result("workspace", None)
-        return own, repeats(own, list(read_all(experiments())))
-
-    if is_stale():
-        raise UserError(
-            "The workspace must hold results of its parameters, code and data, to be repeated; they"
-            " are older. Run `dvc repro` first."
-        )
-    own, there = found()
-    keys = sorted(filter(is_seed, own.parameters))
-    for seed in seeds:
-        if tuple([seed] * len(keys)) not in there:
-            print(f"seeds: {seed}", file=sys.stderr)
-            settings = [part for key in keys for part in ("-S", f"{key}={seed}")]
-            dvc("exp", "run", "--temp", *settings)
-    _, there = found()
-    rows = []
-    for key, value in sorted(own.metrics.items()):
-        values = [each[key] for each in there.values() if is_number(each.get(key))]
-        if is_number(value) and len(values) > 1:
-            numbers = (value, statistics.mean(values), statistics.stdev(values))
-            rows.append((key, *(f"{number:.6g}" for number in numbers), str(len(values))))
+        raise UserError(f"SEED must be an integer >= 0; got {min(seeds)}.")
+    with open_repo() as repo:
+        if is_stale(repo):
+            raise UserError(
+                "The results in the workspace must be up to date before they are repeated; its "
+                "parameters, code or data are newer. Run `dvc repro` first."
+            )
+    workspace, found = read_repeats()
+    keys = list(filter(is_seed, workspace.parameters))
+    missing = [seed for seed in seeds if tuple([seed] * len(keys)) not in found]
+    for seed in missing:
+        print(f"seeds: {seed}", file=sys.stderr)
+        settings = [part for key in keys for part in ("-S", f"{key}={seed}")]
+        run_dvc("exp", "run", "--temp", *settings)
+    if missing:
+        workspace, found = read_repeats()
+    rows = list(variation_rows(workspace, found))
     if not rows:
-        raise UserError("SEED must be another one than the workspace's own; it is all there is.")
-    head = ("metric", "workspace", "mean", "standard deviation", "seeds")
-    print(table(head, rows, markdown=False))
+        raise UserError("SEED must differ from the workspace's own, which is all that was run.")
+    print(format_table(HEAD, rows))
+
+
+def read_repeats() -> tuple[Result, dict[tuple[object, ...], Flat]]:
+    """Return the workspace's result, and the metrics by seeds of it and of its repeats."""
+    with open_repo() as repo:
+        workspace = read_workspace(repo)
+        return workspace, repeats(workspace, read_experiments(repo, {workspace.code}))
+
+
+def variation_rows(
+    workspace: Result, repeated: Mapping[tuple[object, ...], Flat]
+) -> Iterator[tuple[str, ...]]:
+    """Yield the rows of the table, as HEAD names them, of metrics with two or more values."""
+    for key, value in sorted(workspace.metrics.items()):
+        values = by_seeds(repeated, key).values()
+        if is_number(value) and len(values) > 1:
+            numbers = map(format_value, (value, statistics.mean(values), statistics.stdev(values)))
+            yield key, *numbers, str(len(values))
 
 
 if __name__ == "__main__":
-    main()
+    run(main)
