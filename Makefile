@@ -18,6 +18,7 @@ help: ## list the targets
 
 repro: .venv/installed ## rebuild every result and print the metrics
 	dvc repro
+	@echo
 	@python -m tools.summary
 
 restore: .venv/installed ## go back to the committed parameters, results and models

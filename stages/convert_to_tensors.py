@@ -28,6 +28,7 @@ from stages.shared.tensors import save_tensors
 REGRESSION = "data/tensors/regression.safetensors"
 CLASSIFICATION = "data/tensors/classification.safetensors"
 METRICS = "metrics/convert_to_tensors.json"
+LINE = 120  # characters that a line of output has at most
 
 Tensors = dict[str, Tensor]
 Truth = TypeVar("Truth", RegressionTruth, ClassificationTruth)
@@ -50,9 +51,10 @@ def main(params: ConvertToTensors) -> None:
     }
     write_json(METRICS, {"convert_to_tensors": sizes, "tensors": descriptions})
     for description in (item for items in descriptions.values() for item in items):
-        print(
-            "{tensor}: {class} {dtype} {shape} {first_ten}".format_map(round_numbers(description))
+        text = "{tensor}: {class} {dtype} {shape} {first_ten}".format_map(
+            round_numbers(description)
         )
+        print(text if len(text) <= LINE else f"{text[: LINE - 1]}…")
     print(f"convert_to_tensors: {len(regression) + len(classification)} tensors from 2 tables")
 
 
@@ -69,8 +71,8 @@ def convert_regression(params: TableParams) -> tuple[Tensors, Metadata]:
     if test is None:
         generator = make_generator(params.seed, 0, 2)
         test = to_mask(draw_test_rows(len(y), params.test_fraction, generator), len(y))
-    report_table(table, test)
     X, scaling = convert_features(table, test, params.standardize)
+    report_table(table, test)
     if X["train"].shape[1] == 1:
         X = {split: values[:, 0] for split, values in X.items()}
     tensors: Tensors = {}
@@ -105,8 +107,8 @@ def convert_classification(params: TableParams) -> tuple[Tensors, Metadata]:
     else:
         test = table.test
         check_classes(table.path, params.target, labels, y[~test])
-    report_table(table, test)
     X, scaling = convert_features(table, test, params.standardize)
+    report_table(table, test)
     tensors: Tensors = {}
     for split in SPLITS:
         tensors[f"X_{split}"] = torch.tensor(X[split]).float()

@@ -21,7 +21,7 @@ from stages.figures import regression as regression_figures
 from stages.shared.linear import coefficient_names, predict_linear
 from stages.shared.metadata import ClassificationTruth, Metadata, RegressionTruth
 from stages.shared.metrics import DIGITS, read_history, write_csv, write_json
-from stages.shared.models import load_classifier, load_regression
+from stages.shared.models import load_classifier, load_regression, load_snapshots
 from stages.shared.rounding import round_significant
 from stages.shared.splits import SPLITS
 from stages.shared.tensors import load_tensors
@@ -62,14 +62,14 @@ def evaluate_regression() -> Metrics:
 def evaluate_classifier() -> Metrics:
     """Return the metrics of the classifier, draw its figures and write its confusion pairs."""
     tensors, _ = load_tensors("data/tensors/classification.safetensors")
-    networks, metadata = load_classifier("data/models/classifier.safetensors")
-    snapshots, _ = load_classifier("data/models/classifier_snapshots.safetensors")
+    network, metadata = load_classifier("data/models/classifier.safetensors")
+    snapshots = load_snapshots("data/models/classifier_snapshots.safetensors")
     history = read_history("metrics/train_classifier.csv", ["epoch", "loss", "accuracy"])
-    metrics = classifier_metrics(tensors, networks[""], metadata)
-    data = classifier_data(tensors, networks[""], snapshots, history, metrics, metadata)
+    metrics = classifier_metrics(tensors, network, metadata)
+    data = classifier_data(tensors, network, snapshots, history, metrics, metadata)
     classifier_figures.draw(FIGURES, data)
     labels = np.array([str(label) for label in metadata.labels], dtype=object)
-    actual, predicted = tensors["y_test"], predict(networks[""], tensors["X_test"])
+    actual, predicted = tensors["y_test"], predict(network, tensors["X_test"])
     pairs = list(zip(labels[actual], labels[predicted], strict=True))
     write_csv("metrics/confusion.csv", ["actual", "predicted"], pairs)
     return metrics
@@ -217,7 +217,7 @@ def regression_data(
 def classifier_data(
     tensors: Tensors,
     network: nn.Sequential,
-    snapshots: dict[str, nn.Sequential],
+    snapshots: dict[int, nn.Sequential],
     history: dict[str, np.ndarray],
     metrics: Metrics,
     metadata: Metadata,
@@ -249,8 +249,7 @@ def classifier_data(
         losses=history["loss"],
         accuracies=history["accuracy"],
         snapshots={
-            int(epoch): predict(snapshots[epoch].train(), X).numpy()
-            for epoch in sorted(snapshots, key=int)
+            epoch: predict(snapshot.train(), X).numpy() for epoch, snapshot in snapshots.items()
         },
         predicted=predict(network, X).numpy(),
         loss_floor=metrics["loss_floor"],

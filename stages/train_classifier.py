@@ -1,8 +1,9 @@
 """Train the classifier: a small network that tells the classes apart.
 
 params.yaml, data/tensors/classification.safetensors -> data/models/classifier.safetensors (the
-network's state), data/models/classifier_snapshots.safetensors (its state at some epochs, as
-<epoch>/<name>), metrics/train_classifier.csv (epoch, loss, accuracy), metrics/train_classifier.json
+network's state), data/models/classifier_snapshots.safetensors (its state at some epochs, right after
+their loss was measured, as <epoch>/<name>), metrics/train_classifier.csv (epoch, loss, accuracy),
+metrics/train_classifier.json
 
     loss = cross entropy of the softmax's output, as if that were logits (loss_on: probabilities,
     the article's), or of the logits themselves, the scores before the softmax (loss_on: logits)

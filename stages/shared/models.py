@@ -61,33 +61,45 @@ def load_regression(path: str) -> tuple[Tensor, Tensor | None, Metadata]:
     return state["weight"].double(), bias, metadata
 
 
-def load_classifier(path: str) -> tuple[dict[str, nn.Sequential], Metadata]:
-    """Return the networks in a file, in float64 and evaluation mode, by prefix, and their metadata.
+def load_classifier(path: str) -> tuple[nn.Sequential, Metadata]:
+    """Return the network, in float64 and evaluation mode, and the metadata of a model.
 
-    A tensor is called <name in the state dict>, which gives the prefix "", or <prefix>/<name>.
-    Raises UserError if the file is missing or holds anything but networks.
+    Raises UserError if the file is missing or not such a model.
     """
     state, metadata = load_tensors(path)
-    states: dict[str, State] = {}
-    for name, tensor in state.items():
-        prefix, _, suffix = name.rpartition("/")
-        states.setdefault(prefix, {})[suffix] = tensor
-    networks = {}
-    for prefix, tensors in states.items():
-        try:
-            hidden = len(tensors["0.bias"])
-            if not hidden:
-                raise corrupted(path)
-            network = build_network(len(metadata.features), hidden, len(metadata.labels))
-            network.double().eval().load_state_dict(tensors)
-        except (KeyError, RuntimeError, TypeError):
-            raise corrupted(path) from None
-        if not is_valid(tensors) or (tensors["1.running_var"] < 0).any():
+    return make_network(path, state, metadata), metadata
+
+
+def load_snapshots(path: str) -> dict[int, nn.Sequential]:
+    """Return the networks in a file of snapshots by their epoch, in ascending order.
+
+    Raises UserError if the file is missing or not such a file.
+    """
+    tensors, metadata = load_tensors(path)
+    states: dict[int, State] = {}
+    for name, tensor in tensors.items():
+        epoch, _, suffix = name.partition("/")
+        if not epoch.isdecimal():
             raise corrupted(path)
-        networks[prefix] = network
-    if not networks:
+        states.setdefault(int(epoch), {})[suffix] = tensor
+    if 0 not in states:  # the untrained network
         raise corrupted(path)
-    return networks, metadata
+    return {epoch: make_network(path, states[epoch], metadata) for epoch in sorted(states)}
+
+
+def make_network(path: str, state: State, metadata: Metadata) -> nn.Sequential:
+    """Return the network with this state; raise UserError if it is not one."""
+    if metadata.task != "classification":
+        raise corrupted(path)
+    try:
+        hidden = len(state["0.bias"])
+        if not hidden or not is_valid(state) or (state["1.running_var"] < 0).any():
+            raise corrupted(path)
+        network = build_network(len(metadata.features), hidden, len(metadata.labels))
+        network.double().eval().load_state_dict(state)
+    except (KeyError, RuntimeError, TypeError):
+        raise corrupted(path) from None
+    return network
 
 
 def is_valid(state: State) -> bool:
