@@ -1,14 +1,14 @@
 """Run one stage of the pipeline: python -m stages STAGE
 
-  generate_data
-        |
-  convert_to_tensors
-        |                  \\
-  train_regression    train_classifier
-        |                  /
-     evaluate
-        |
-     report
+            generate_data
+                  |
+         convert_to_tensors
+            /           \\
+  train_regression  train_classifier
+            \\           /
+              evaluate
+                  |
+               report
 
 `dvc repro` runs what has to run, in this order.
 """

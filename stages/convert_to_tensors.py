@@ -54,7 +54,7 @@ def main(params: ConvertToTensors) -> None:
         text = "{tensor}: {class} {dtype} {shape} {first_ten}".format_map(
             round_numbers(description)
         )
-        print(text if len(text) <= LINE else f"{text[: LINE - 1]}…")
+        print(text if len(text) <= LINE else f"{text[: LINE - 3]}...")
     print(f"convert_to_tensors: {len(regression) + len(classification)} tensors from 2 tables")
 
 

@@ -1,8 +1,8 @@
 """Train the classifier: a small network that tells the classes apart.
 
 params.yaml, data/tensors/classification.safetensors -> data/models/classifier.safetensors (the
-network's state), data/models/classifier_snapshots.safetensors (its state at some epochs, right after
-their loss was measured, as <epoch>/<name>), metrics/train_classifier.csv (epoch, loss, accuracy),
+network's state), data/models/classifier_snapshots.safetensors (its state at some epochs, after the
+loss of each was measured, as <epoch>/<name>), metrics/train_classifier.csv (epoch, loss, accuracy),
 metrics/train_classifier.json
 
     loss = cross entropy of the softmax's output, as if that were logits (loss_on: probabilities,

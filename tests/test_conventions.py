@@ -1,4 +1,4 @@
-"""The files by which others know the project: workflow, editor, citation, changelog."""
+"""The files around the code: workflow, pre-commit, editor, citation, changelog."""
 
 import json
 import re
@@ -19,13 +19,14 @@ CITATION = yaml.safe_load((PROJECT / "CITATION.cff").read_text())
 
 
 def commands(text):
-    return re.findall(r"^(make [\w./-]+)", text, flags=re.M)
+    return re.findall(r"^(make [\w./-]+)", text, flags=re.MULTILINE)
 
 
 def test_workflow_runs_what_a_developer_runs():
     ran = [step["run"] for step in JOBS["same-bytes"]["steps"] if "run" in step]
-    assert commands("\n".join(ran)) == ["make lint", "make test", "make repro"]
-    assert commands((PROJECT / ".ci/run").read_text()) == ["make lint", "make test"]
+    checks = ["make lint", "make test", "make check-docs"]
+    assert commands("\n".join(ran)) == [*checks, "make repro"]
+    assert commands((PROJECT / ".ci/run").read_text()) == checks
     assert "git status --porcelain" in ran[-1]
 
 
@@ -36,7 +37,7 @@ def test_every_target_of_make_that_is_named_is_there():
     targets = {command.removeprefix("make ") for command in commands("\n".join(named))}
     assert targets >= {"lint", "test", "repro", "bench", "lock", "plots-template"}
     for target in targets:
-        assert re.search(rf"^{re.escape(target)}:", MAKEFILE, flags=re.M), target
+        assert re.search(rf"^{re.escape(target)}:", MAKEFILE, flags=re.MULTILINE), target
 
 
 def test_workflow_runs_on_three_kinds_of_machine():
@@ -44,7 +45,7 @@ def test_workflow_runs_on_three_kinds_of_machine():
     assert machines == ["ubuntu-latest", "ubuntu-24.04-arm", "macos-latest"]
 
 
-def test_workflow_uses_github_s_own_actions_only():
+def test_workflow_uses_only_actions_of_github():
     used = [step["uses"] for step in STEPS if "uses" in step]
     assert used
     for action in used:
@@ -60,7 +61,7 @@ def test_only_the_job_without_code_of_the_pull_request_may_write():
     assert "pull_request_target" not in WORKFLOW[True]
 
 
-def test_nobody_s_text_is_pasted_into_a_command():
+def test_no_text_of_others_is_pasted_into_a_command():
     for step in STEPS:
         code = step.get("run", "") + step.get("with", {}).get("script", "")
         assert "${{" not in code, code
@@ -72,7 +73,7 @@ def test_commands_of_the_workflow_are_bash():
         assert (checked.returncode, checked.stderr) == (0, ""), step
 
 
-def test_comparison_is_shown_and_handed_on_as_it_was_printed(tmp_path):
+def test_comparison_is_shown_and_passed_on_as_printed(tmp_path):
     tool = tmp_path / "tools/compare.py"
     tool.parent.mkdir()
     tool.write_text("import sys\nprint(*sys.argv[1:])\nprint('| a | b |')\n")
@@ -88,10 +89,20 @@ def test_comparison_is_shown_and_handed_on_as_it_was_printed(tmp_path):
     assert (name, rest) == ("table", f"{table}{end}\n")
 
 
+def test_pre_commit_runs_the_checks_of_make_lint_without_a_network():
+    config = yaml.safe_load((PROJECT / ".pre-commit-config.yaml").read_text())
+    (local,) = config["repos"]
+    assert local["repo"] == "local"
+    assert {hook["language"] for hook in local["hooks"]} == {"system"}
+    entries = {hook["entry"].removesuffix(" --force-exclude") for hook in local["hooks"]}
+    lint = re.search(r"^lint:.*\n((?:\t.*\n)+)", MAKEFILE, flags=re.MULTILINE)[1]
+    assert entries >= {line.strip() for line in lint.splitlines()}
+
+
 @pytest.mark.parametrize(
     "path", [".devcontainer/devcontainer.json", ".vscode/extensions.json", ".vscode/settings.json"]
 )
-def test_editor_s_files_are_json(path):
+def test_files_of_editors_are_json(path):
     assert json.loads((PROJECT / path).read_text())
 
 

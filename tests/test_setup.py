@@ -1,7 +1,5 @@
-"""What a new user meets before the pipeline: the packages, make, and the README."""
+"""What a new user meets before the pipeline: the packages and make."""
 
-import csv
-import json
 import os
 import re
 import shutil
@@ -10,12 +8,11 @@ import tomllib
 from importlib.metadata import distributions
 
 import pytest
-import yaml
 from packaging.requirements import Requirement
 
 from conftest import PROJECT, run
 
-TEXT = re.sub(r"^#.*$", "", (PROJECT / "requirements.lock").read_text(), flags=re.M)
+TEXT = re.sub(r"^#.*$", "", (PROJECT / "requirements.lock").read_text(), flags=re.MULTILINE)
 LOCK = [line.partition(";")[0].strip() for line in filter(None, TEXT.splitlines())]
 CUDA = re.compile(r"(nvidia|cuda|triton)")
 
@@ -34,11 +31,13 @@ def test_lock_pins_every_package_exactly():
 def test_lock_holds_what_is_installed():
     requirements = map(Requirement, filter(None, TEXT.splitlines()))
     locked = {
-        normal(each.name): str(each.specifier)[2:]
-        for each in requirements
-        if each.marker is None or each.marker.evaluate()
+        normal(requirement.name): str(requirement.specifier)[2:]
+        for requirement in requirements
+        if requirement.marker is None or requirement.marker.evaluate()
     }
-    installed = {normal(each.name): each.version.partition("+")[0] for each in distributions()}
+    installed = {
+        normal(package.name): package.version.partition("+")[0] for package in distributions()
+    }
     for name, version in installed.items():
         if name not in {"pip", "setuptools", "wheel"} and not CUDA.match(name):
             assert locked.get(name) == version, name
@@ -68,9 +67,9 @@ def test_old_python_gets_one_sentence(folder):
     old.chmod(0o755)
     ended = run("make", "repro", f"PYTHON={old}", cwd=folder)
     assert ended.returncode != 0
-    said = [line for line in ended.stderr.splitlines() if not line.startswith("make")]
-    assert said == [
-        f"Python 3.11 or newer is needed, and {old} is not: "
+    printed = [line for line in ended.stderr.splitlines() if not line.startswith("make")]
+    assert printed == [
+        f"Python 3.11 or newer is required, and {old} is older: "
         "name another one, as in `make repro PYTHON=python3.12`."
     ]
     assert not (folder / ".venv").exists()
@@ -88,8 +87,8 @@ def test_no_network_gets_one_sentence(folder):
     }
     ended = run("make", "repro", f"PYTHON={sys.executable}", cwd=folder, **offline)
     assert ended.returncode != 0
-    said = [line for line in ended.stderr.splitlines() if not line.startswith("make")]
-    assert said == [
+    printed = [line for line in ended.stderr.splitlines() if not line.startswith("make")]
+    assert printed == [
         "The packages could not be installed, which needs the network on the first run: "
         "connect and run make again, or read .venv/install.log."
     ]
@@ -97,13 +96,28 @@ def test_no_network_gets_one_sentence(folder):
 
 
 @needs_make
+def test_help_lists_every_target_a_user_runs(folder):
+    printed = run("make", "help", cwd=folder).stdout.splitlines()
+    targets = [line.split()[1] for line in printed]
+    makefile = (PROJECT / "Makefile").read_text()
+    assert targets == re.findall(r"^([a-z-]+):(?!=)", makefile, flags=re.MULTILINE)
+    assert all(len(line.split()) > 3 for line in printed)
+
+
+@needs_make
 def test_installed_packages_are_not_installed_again(folder):
     (folder / ".venv").mkdir()
     (folder / ".venv/installed").touch()
     for target, commands in {
-        "repro": ["dvc repro", "dvc metrics show"],
-        "test": ["python -m pytest"],
-        "lint": ["ruff check", "ruff format --check"],
+        "repro": ["dvc repro", "echo", "python -m tools.summary"],
+        "test": ["python -m pytest --numprocesses=2 --dist=worksteal --cov"],
+        "lint": [
+            "ruff check",
+            "ruff format --check",
+            "pyrefly check",
+            "codespell",
+            "python -m tools.parameters --check",
+        ],
     }.items():
         (folder / target).mkdir()  # which make must not take for what it is to make
         assert run("make", "--dry-run", target, cwd=folder).stdout.splitlines() == commands
@@ -114,10 +128,10 @@ def test_packages_are_installed_again_when_the_lock_file_changes(folder):
     (folder / ".venv").mkdir()
     (folder / ".venv/installed").touch()
     os.utime(folder / ".venv/installed", (0, 0))
-    said = run("make", "--dry-run", "repro", cwd=folder).stdout
-    assert "-m venv --clear .venv" in said
-    assert "--requirement requirements.lock" in said
-    assert "touch .venv/installed" in said
+    printed = run("make", "--dry-run", "repro", cwd=folder).stdout
+    assert "-m venv --clear .venv" in printed
+    assert "--requirement requirements.lock" in printed
+    assert "touch .venv/installed" in printed
 
 
 def test_settings_of_dvc_and_git():
@@ -128,60 +142,3 @@ def test_settings_of_dvc_and_git():
     assert ignored == [".venv/x", "dvc_plots/x"]
     tracked = run("git", "check-ignore", "metrics/a.csv", "dvc.lock", "params.yaml", cwd=PROJECT)
     assert tracked.stdout == ""
-
-
-README = (PROJECT / "README.md").read_text()
-
-
-def test_readme_shows_every_parameter_with_its_default():
-    content = yaml.safe_load((PROJECT / "params.yaml").read_text())
-    table = README.partition("## Parameters")[2].partition("\n## ")[0]
-    for section in ("train_regression", "train_classifier"):
-        for key, value in content[section].items():
-            if key != "optimizer":
-                plain = isinstance(value, int | float) and not isinstance(value, bool)
-                shown = value if plain else f"`{json.dumps(value)}`".replace('"', "")
-                assert f"| `{section}.{key}` | {shown} |" in table
-    for part in ("regression", "classification"):
-        for key in content["generate_data"][part]:
-            assert re.search(rf"`(generate_data\.{part})?\.{key}`", table), key
-
-
-def test_readme_lists_every_module():
-    listed = set(re.findall(r"^(stages/\w+\.py) ", README, flags=re.M))
-    assert listed == {f"stages/{path.name}" for path in (PROJECT / "stages").glob("*.py")}
-    listed = set(re.findall(r"^(tools/\w+\.py) ", README, flags=re.M))
-    assert listed == {f"tools/{path.name}" for path in (PROJECT / "tools").glob("*.py")}
-
-
-def test_readme_shows_the_committed_numbers():
-    metrics = json.loads((PROJECT / "metrics/evaluate.json").read_text())
-    table = README.partition("## What the article says")[2].partition("\n## ")[0]
-    regression, classifier = metrics["regression"], metrics["classifier"]
-    for number in (
-        regression["weight"],
-        regression["least_squares_weight"],
-        regression["test"]["mse"],
-        regression["test"]["r2"],
-        classifier["bayes_accuracy"],
-        classifier["test"]["accuracy"],
-        classifier["train"]["accuracy"],
-        classifier["test"]["cross_entropy"],
-        classifier["bayes_cross_entropy"],
-        regression["noise_r2"],
-    ):
-        assert str(number) in table
-
-
-def test_readme_shows_the_committed_table_of_optimizers():
-    with open(PROJECT / "metrics/optimizers.csv", newline="") as file:
-        for row in csv.reader(file):
-            cells = [cell.removesuffix(".0") or "-" for cell in row]
-            assert f"| {' | '.join(cells)} |\n" in README
-
-
-def test_readme_links_lead_somewhere():
-    targets = re.findall(r"\]\(([^)#:]+)\)", README)
-    assert len(targets) > 5
-    for target in targets:
-        assert (PROJECT / target).is_file(), target

@@ -2,7 +2,6 @@
 
 import csv
 import json
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+import article_in_numpy
 from conftest import Change, call_stage, params_of
 from stages import train_classifier
 from stages.core.errors import UserError
-from stages.generate_data import simulate_classification
 from stages.shared.models import build_network, initialize
 from stages.shared.tensors import load_tensors
 from stages.shared.theory import softmax_loss_floor
@@ -28,17 +27,6 @@ HISTORY = "metrics/train_classifier.csv"
 METRICS = "metrics/train_classifier.json"
 
 
-@cache
-def article_data() -> tuple[np.ndarray, np.ndarray]:
-    """Return X (2000, 2), as float32 holds it, and y (2000,) of the article's training points."""
-    section = params_of("generate_data")
-    chunks = simulate_classification(section.seed, section.classification)
-    columns = [chunk for split, chunk in chunks if split == "train"]
-    X = np.concatenate([np.stack([chunk["x1"], chunk["x2"]], axis=1) for chunk in columns])
-    y = np.concatenate([chunk["label"] for chunk in columns])
-    return X.astype("float32").astype("float64"), y
-
-
 def make_network(seed: int = 0, hidden: int = 10) -> nn.Sequential:
     network = build_network(n_features=2, hidden=hidden, n_classes=2).double()
     initialize(network, torch.Generator().manual_seed(seed))
@@ -47,60 +35,6 @@ def make_network(seed: int = 0, hidden: int = 10) -> nn.Sequential:
 
 def to_numpy(network: nn.Sequential) -> list[np.ndarray]:
     return [parameter.detach().numpy().copy() for parameter in network.parameters()]
-
-
-def softmax(z: np.ndarray) -> np.ndarray:
-    e = np.exp(z - z.max(axis=1, keepdims=True))
-    return e / e.sum(axis=1, keepdims=True)
-
-
-def train_in_numpy(
-    X: np.ndarray,
-    y: np.ndarray,
-    parameters: list[np.ndarray],
-    epochs: int,
-    loss_on: str = "probabilities",
-    lr: float = 1e-3,
-) -> tuple[np.ndarray, list[np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Train the article's network without torch: forward, backward, BatchNorm, RMSprop by hand.
-
-    `parameters` are W1 (10, 2), b1, gamma, beta (10,), W2 (2, 10), b2 (2,). Returns the losses and
-    accuracies after 0 to `epochs` updates, the parameters, and BatchNorm's running mean and variance.
-    """
-    W1, b1, gamma, beta, W2, b2 = (p.copy() for p in parameters)
-    n, targets = len(y), np.eye(len(b2))[y]
-    squares = [np.zeros_like(p) for p in (W1, gamma, beta, W2, b2)]
-    running_mean, running_var = np.zeros(len(b1)), np.ones(len(b1))
-    losses, accuracies = [], []
-    for epoch in range(epochs + 1):
-        a = X @ W1.T + b1
-        mean, var = a.mean(axis=0), a.var(axis=0)
-        normal = (a - mean) / np.sqrt(var + 1e-5)
-        h = np.maximum(gamma * normal + beta, 0)
-        z = h @ W2.T + b2
-        p = softmax(z)
-        q = softmax(p) if loss_on == "probabilities" else p
-        losses.append(-np.log(q[np.arange(n), y]).mean())
-        accuracies.append((z.argmax(axis=1) == y).mean())
-        if epoch == epochs:
-            break
-        running_mean = 0.9 * running_mean + 0.1 * mean
-        running_var = 0.9 * running_var + 0.1 * var * n / (n - 1)
-        d = (q - targets) / n
-        if loss_on == "probabilities":
-            d = p * (d - (d * p).sum(axis=1, keepdims=True))
-        dW2, db2 = d.T @ h, d.sum(axis=0)
-        dh = (d @ W2) * (h > 0)
-        dgamma, dbeta = (dh * normal).sum(axis=0), dh.sum(axis=0)
-        dn = dh * gamma
-        da = (dn - dn.mean(axis=0) - normal * (dn * normal).mean(axis=0)) / np.sqrt(var + 1e-5)
-        gradients = (da.T @ X, dgamma, dbeta, dW2, db2)
-        for p_, g, v in zip((W1, gamma, beta, W2, b2), gradients, squares, strict=True):
-            v *= 0.99
-            v += 0.01 * g * g
-            p_ -= lr * g / (np.sqrt(v) + 1e-8)
-    history = np.array([losses, accuracies])
-    return history, [W1, b1, gamma, beta, W2, b2], (running_mean, running_var)
 
 
 def read_rows() -> list[list[str]]:
@@ -116,13 +50,16 @@ def read_rows() -> list[list[str]]:
 )
 def test_training_is_the_loop_in_numpy(loss_on: str, seed: int, epochs: int) -> None:
     torch.set_num_threads(1)
-    X, y = article_data()
+    X, y = article_in_numpy.classification_data()
     network = make_network(seed)
-    history, parameters, running = train_in_numpy(X, y, to_numpy(network), epochs, loss_on)
-    section = params_of("train_classifier", {"loss_on": loss_on, "epochs": epochs})
+    history, parameters, running = article_in_numpy.train_classifier(
+        X, y, to_numpy(network), epochs, loss_on
+    )
+    section = params_of(
+        "train_classifier", {"loss_on": loss_on, "epochs": epochs, "snapshots": [0]}
+    )
     rows = list(train(torch.tensor(X), torch.tensor(y), network, section))
-    assert [row[0] for row in rows] == list(range(epochs + 1))
-    np.testing.assert_allclose([row[1:] for row in rows], history.T, rtol=1e-9)
+    np.testing.assert_allclose(rows, history, rtol=1e-9)
     for trained, by_hand in zip(to_numpy(network), parameters, strict=True):
         np.testing.assert_allclose(trained, by_hand, rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(network[1].running_mean, running[0], rtol=1e-9)
@@ -176,7 +113,8 @@ def test_snapshots_are_the_states_after_so_many_updates() -> None:
     history, snapshots = fit(FOUR_POINTS, FOUR_LABELS, network, section)
     assert [row[0] for row in history] == [0, 1, 2, 3, 4, 5]
     assert sorted({name.partition("/")[0] for name in snapshots}) == ["0", "2", "5"]
-    assert [snapshots[f"{k}/1.num_batches_tracked"].item() for k in (0, 2, 5)] == [0, 2, 5]
+    # The forward pass of an epoch comes before its snapshot; the last one is on a copy.
+    assert [snapshots[f"{k}/1.num_batches_tracked"].item() for k in (0, 2, 5)] == [1, 3, 5]
     assert torch.equal(snapshots["0/0.weight"], before["0.weight"])
     assert torch.equal(snapshots["5/0.weight"], network[0].weight)
 

@@ -2,7 +2,6 @@
 
 import csv
 import json
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+import article_in_numpy
+from article_in_numpy import regression_data
 from conftest import Change, call_stage, params_of
 from stages import train_regression
 from stages.core.errors import UserError
 from stages.core.schema import TrainRegressionSection
-from stages.generate_data import simulate_regression
 from stages.shared.tensors import load_tensors
 from stages.shared.theory import largest_stable_lr
 from stages.shared.training import select_device
@@ -29,17 +29,6 @@ METRICS = "metrics/train_regression.json"
 X = torch.from_numpy(np.random.default_rng(0).standard_normal((50, 3)))
 
 
-@cache
-def article_data() -> tuple[np.ndarray, np.ndarray]:
-    """Return x and y of the article's training points, float64 (1000,)."""
-    section = params_of("generate_data")
-    columns = next(
-        columns for split, columns in simulate_regression(section.seed, section.regression)
-        if split == "train"
-    )
-    return columns["x"], columns["y"]
-
-
 def number(value: float) -> Tensor:
     return torch.tensor(value, dtype=torch.float64, requires_grad=True)
 
@@ -47,7 +36,7 @@ def number(value: float) -> Tensor:
 def history(dtype: torch.dtype = torch.float64, **changes: Any) -> np.ndarray:
     """Train on the article's points; return the rows (epoch, loss, weight)."""
     section = params_of("train_regression", changes)
-    x, y = (torch.from_numpy(values).to(dtype) for values in article_data())
+    x, y = (torch.from_numpy(values).to(dtype) for values in regression_data())
     weight = torch.tensor(section.initial_weight, dtype=dtype, requires_grad=True)
     return np.array(fit(x, y, weight, None, section))
 
@@ -65,18 +54,13 @@ def read_rows() -> list[list[str]]:
 
 
 def test_history_is_the_loop_in_numpy() -> None:
-    x, y = article_data()
-    weight, expected = 0.1, []
-    for epoch in range(101):
-        residual = weight * x - y
-        expected.append((epoch, (residual**2).sum(), weight))
-        weight -= 1e-4 * 2 * (residual * x).sum()
+    expected = article_in_numpy.train_regression(*regression_data(), 0.1, 100, 1e-4)
     np.testing.assert_allclose(history(), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("lr", [1e-4, 1e-3, 2.9e-3])
 def test_weight_follows_the_closed_recursion(lr: float) -> None:
-    x, y = article_data()
+    x, y = regression_data()
     best, factor = (x @ y) / (x @ x), 1 - 2 * lr * (x @ x)
     epochs = np.arange(101)
     expected = best + factor**epochs * (0.1 - best)
@@ -91,7 +75,7 @@ def test_mean_reduction_is_the_sum_with_a_smaller_lr() -> None:
 
 
 def test_momentum_step_by_hand() -> None:
-    x, y = article_data()
+    x, y = regression_data()
     weight, velocity = 0.1, 0.0
     for trained in history(epochs=5, optimizer=sgd(1e-4, momentum=0.9))[:, 2]:
         assert trained == pytest.approx(weight, abs=1e-12)
@@ -114,9 +98,7 @@ def test_bound_on_the_lr_is_where_sgd_begins_to_diverge(lr: float, converges: bo
 def test_several_weights_and_a_bias_reach_least_squares() -> None:
     y = X @ torch.tensor([1.0, -2.0, 3.0]).double() + 0.5
     weight, bias = torch.zeros(3).double().requires_grad_(), number(0.0)
-    section = params_of(
-        "train_regression", {"bias": True, "epochs": 200, "optimizer": sgd(5e-3)}
-    )
+    section = params_of("train_regression", {"bias": True, "epochs": 200, "optimizer": sgd(5e-3)})
     *_, last = fit(X, y, weight, bias, section)
     assert last[0] == 200
     assert last[2] == pytest.approx(14**0.5)  # the norm of the weights
@@ -124,9 +106,9 @@ def test_several_weights_and_a_bias_reach_least_squares() -> None:
 
 
 def test_training_changes_its_tensors_in_place() -> None:
-    weight = number(0.0)
+    x, y, weight = torch.tensor([1.0]).double(), torch.tensor([3.0]).double(), number(0.0)
     section = params_of("train_regression", {"epochs": 1, "optimizer": sgd(0.5)})
-    rows = list(train(torch.tensor([1.0]).double(), torch.tensor([3.0]).double(), weight, None, section))
+    rows = list(train(x, y, weight, None, section))
     assert rows == [(0, 9.0), (1, 0.0)]  # 0 - 0.5 * 2 * (0 - 3) = 3
     assert weight.item() == 3
 
@@ -291,9 +273,7 @@ def test_loss_that_is_infinite_before_any_update_is_not_blamed_on_the_lr(finishe
 def test_missing_tensors_are_reported(small: Change) -> None:
     with pytest.raises(UserError) as error:
         call_stage("train_regression")
-    assert str(error.value) == (
-        "data/tensors/regression.safetensors is missing; run `dvc repro`."
-    )
+    assert str(error.value) == ("data/tensors/regression.safetensors is missing; run `dvc repro`.")
 
 
 def test_summary_is_one_line_and_the_progress_silent_without_a_terminal(
@@ -303,6 +283,4 @@ def test_summary_is_one_line_and_the_progress_silent_without_a_terminal(
     call_stage("train_regression")
     output = capsys.readouterr()
     assert output.err == ""
-    assert output.out == (
-        "train_regression: weight 0.105529 after 5 epochs of SGD, loss 11.1782\n"
-    )
+    assert output.out == ("train_regression: weight 0.105529 after 5 epochs of SGD, loss 11.1782\n")

@@ -71,12 +71,12 @@ def main() -> None:
             )
 
         rows = [
-            row("`dvc repro -f`, all stages", *in_both("dvc", "repro", "-f"), "1.25"),
-            row("`dvc repro`, nothing changed", *in_both("dvc", "repro"), "1.2"),
+            row("`dvc repro -f`, all stages", in_both("dvc", "repro", "-f"), "1.25"),
+            row("`dvc repro`, nothing changed", in_both("dvc", "repro"), "1.2"),
         ]
         os.chdir(project)
         for name, loops in (("regression", regression_loops), ("classifier", classifier_loops)):
-            rows.append(row(f"training loop, {name}", *measure(20 * rounds, *loops()), "1.02"))
+            rows.append(row(f"training loop, {name}", measure(20 * rounds, *loops()), "1.02"))
     print("| what | here | floor | ratio | target |", "|---|---|---|---|---|", sep="\n")
     print(*rows, sep="\n")
 
@@ -100,9 +100,9 @@ def measure(rounds: int, *functions: Loop) -> list[Times]:
     return seconds
 
 
-def row(name: str, ours: Times, floor: Times, target: str) -> str:
+def row(name: str, times: list[Times], target: str) -> str:
     """Return a row of the table: medians in milliseconds, and their ratio."""
-    a, b = statistics.median(ours), statistics.median(floor)
+    a, b = map(statistics.median, times)  # ours, the floor
     return f"| {name} | {a * 1000:.1f} ms | {b * 1000:.1f} ms | {a / b:.2f} | {target} |"
 
 

@@ -6,7 +6,7 @@ Each page runs from top to bottom in a fresh clone of the project as it stands, 
 reproduced (README.md does that itself):
 
 - a `console` block holds commands, `$ command`, each followed by its output;
-- a `python` block is a program;
+- a `python` block is a program, which must print nothing;
 - a `yaml` block is merged into params.yaml.
 
 In an output, `…` stands for any text in a line and, alone in a line, for any number of lines. Lines
@@ -195,7 +195,7 @@ def compare(page: str, shown: Sequence[Part], printed: Sequence[str]) -> Iterato
 def update(shown: Sequence[Part], printed: Sequence[str]) -> Iterator[Part]:
     """Yield the parts with every output that does not match replaced by the printed one."""
     for part, output in zip(shown, printed, strict=True):
-        is_right = not part.script or matches(part.output, output)
+        is_right = not part.text or not part.script or matches(part.output, output)
         yield part if is_right else replace(part, output=output)
 
 

@@ -94,7 +94,7 @@ class Projection:
     xlabel: str
     ylabel: str
     equal: bool = False  # both axes have the same unit
-    whole: bool = False  # y is a whole number
+    whole: bool = False  # y is an integer
 
 
 def standardize(X: np.ndarray) -> np.ndarray:

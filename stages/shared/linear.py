@@ -17,7 +17,7 @@ def predict_linear(X: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 def coefficient_names(features: Sequence[str], has_bias: bool) -> list[str]:
     """Return the columns of the history that follow epoch and loss.
 
-    Of several features, `weight` is the Euclidean norm of their weights, weight_<feature>.
+    For several features, `weight` is the Euclidean norm of their weights, weight_<feature>.
     """
     several = [f"weight_{name}" for name in features] if len(features) > 1 else []
     return ["weight", *several, *(["bias"] if has_bias else [])]

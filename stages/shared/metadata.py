@@ -9,7 +9,7 @@ from stages.core.fields import ParamsModel, Seed
 from stages.core.schema import ClassificationSimulation, RegressionSimulation
 from stages.shared.scaling import Scaling
 
-METADATA_KEY = "metadata"  # the only key in a file: the order of several differs between runs
+METADATA_KEY = "metadata"  # the only key in a file: with more, their order differs between runs
 IntegerLabel = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
 

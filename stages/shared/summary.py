@@ -81,7 +81,7 @@ def regression_rows(metrics: Metrics) -> Iterator[Row]:
 
 
 def weight_rows(regression: Metrics) -> Iterator[Row]:
-    """Yield a row for each of several features, MAX_WEIGHTS at most, and how many are left out."""
+    """Yield a row per feature if there are several, MAX_WEIGHTS at most, then how many more."""
     weights = regression.get("weights", {})
     for name, value in islice(weights.items(), MAX_WEIGHTS):
         best = regression["least_squares_weights"][name]

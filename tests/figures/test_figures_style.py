@@ -102,14 +102,14 @@ def test_legend_leaves_the_axes_their_size():
     np.testing.assert_allclose(axes.get_window_extent().size, before)
 
 
-@pytest.mark.parametrize(("n_panels", "n_labelled"), [(1, 1), (4, 4), (7, 4), (12, 4)])
-def test_lowest_panel_of_each_column_keeps_its_tick_labels(n_panels, n_labelled):
+@pytest.mark.parametrize(("n_panels", "n_labeled"), [(1, 1), (4, 4), (7, 4), (12, 4)])
+def test_lowest_panel_of_each_column_keeps_its_tick_labels(n_panels, n_labeled):
     figure, grid = style.panels(n_panels, "A title")
     style.label_lowest(grid, "x1")
     figure.draw_without_rendering()
-    labelled = [axes.xaxis.get_major_ticks()[0].label1.get_visible() for axes in grid]
-    assert labelled == [False] * (n_panels - n_labelled) + [True] * n_labelled
-    assert [axes.get_xlabel() for axes in grid[-n_labelled:]] == ["x1"] * n_labelled
+    labeled = [axes.xaxis.get_major_ticks()[0].label1.get_visible() for axes in grid]
+    assert labeled == [False] * (n_panels - n_labeled) + [True] * n_labeled
+    assert [axes.get_xlabel() for axes in grid[-n_labeled:]] == ["x1"] * n_labeled
 
 
 def test_panels_do_not_overlap():

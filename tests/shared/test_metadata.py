@@ -1,0 +1,112 @@
+"""The record that travels with tensors and models."""
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from stages.shared.metadata import ClassificationTruth, Metadata, RegressionTruth
+from stages.shared.scaling import Scaling
+
+LINE = RegressionTruth(seed=0, n_samples=5, n_test=3, weight=2.0, noise_std=0.3)
+CLUSTERS = ClassificationTruth(
+    seed=0, n_samples_per_class=4, n_test_per_class=2, centers=((0.0, 1.0), (1.0, 0.0)), std=0.25
+)
+REGRESSION = Metadata(task="regression", features=("x",), target="y", truth=LINE)
+CLASSIFICATION = Metadata(
+    task="classification",
+    features=("a", "b"),
+    target="c",
+    labels=("u", "v"),
+    scaling=Scaling(mean=(0.0, 1.0), scale=(1.0, 2.0)),
+    truth=CLUSTERS,
+    loss_on="logits",
+)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [REGRESSION, CLASSIFICATION, CLASSIFICATION.model_copy(update={"labels": (3, 7)})],
+)
+def test_json_gives_the_same_record_again(metadata: Metadata) -> None:
+    again = Metadata.model_validate_json(metadata.to_json())
+    assert again == metadata
+    assert type(again.truth) is type(metadata.truth)
+    assert again.to_json() == metadata.to_json()
+
+
+def test_json_holds_what_is_known_and_sorts_its_keys() -> None:
+    metadata = Metadata(task="regression", features=("é",), target="y")
+    content = {"features": ["é"], "labels": [], "target": "y", "task": "regression"}
+    assert json.loads(metadata.to_json()) == content
+    assert list(json.loads(metadata.to_json())) == sorted(content)
+
+
+CONTRADICTIONS: list[dict[str, Any]] = [
+    {"features": []},
+    {"features": ["a", "a"]},
+    {"features": ["a"]},  # with a scaling of two
+    {"features": "ab"},
+    {"target": 3},
+    {"task": "regression"},
+    {"task": "clustering"},
+    {"labels": []},
+    {"labels": ["u"]},
+    {"labels": ["u", "u"]},
+    {"labels": ["u", 1]},
+    {"labels": [True, False]},
+    {"labels": [0.5, 1.5]},
+    {"labels": [0, 10**30]},
+    {"scaling": {"mean": [0.0], "scale": [1.0]}},
+    {"scaling": {"mean": [0.0, 0.0], "scale": [0.0, 1.0]}},
+    {"scaling": {"mean": [0.0, 0.0]}},
+    {"loss_on": "x"},
+    {"truth": {"std": 0.25}},
+    {"code": "import os"},
+]
+
+
+@pytest.mark.parametrize("change", CONTRADICTIONS, ids=str)
+def test_record_that_contradicts_itself_is_rejected(change: dict[str, Any]) -> None:
+    text = json.dumps(json.loads(CLASSIFICATION.to_json()) | change)
+    with pytest.raises(ValidationError):
+        Metadata.model_validate_json(text)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "3", "{", "null", r'{"target": "\ud800"}'])
+def test_other_than_a_record_is_rejected(text: str) -> None:
+    with pytest.raises(ValidationError):
+        Metadata.model_validate_json(text)
+
+
+@pytest.mark.parametrize(
+    ("features", "target", "n_rows", "expected"),
+    [
+        (("x",), "y", 8, True),
+        (("x",), "y", 9, False),
+        (("x",), "y", 7, False),
+        (("y",), "x", 8, False),
+        (("x", "z"), "y", 8, False),
+    ],
+)
+def test_truth_describes_the_whole_simulated_line_alone(
+    features: tuple[str, ...], target: str, n_rows: int, expected: bool
+) -> None:
+    assert LINE.describes(features, target, n_rows) is expected
+
+
+@pytest.mark.parametrize(
+    ("features", "target", "n_rows", "expected"),
+    [
+        (("x1", "x2"), "label", 12, True),
+        (("x1", "x2"), "label", 11, False),
+        (("x2", "x1"), "label", 12, False),
+        (("x1",), "label", 12, False),
+        (("x1", "label"), "x2", 12, False),
+    ],
+)
+def test_truth_describes_all_simulated_clusters_alone(
+    features: tuple[str, ...], target: str, n_rows: int, expected: bool
+) -> None:
+    assert CLUSTERS.describes(features, target, n_rows) is expected

@@ -1,0 +1,53 @@
+"""Standardization, against scikit-learn and by hand."""
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+from sklearn.preprocessing import StandardScaler
+
+from stages.shared.scaling import Scaling
+
+X = np.random.default_rng(0).standard_normal((200, 3)) * [1, 10, 1e-3] + [5, 0, 1]
+
+
+def test_scaling_is_that_of_scikit_learn() -> None:
+    np.testing.assert_allclose(
+        Scaling.fit(X).transform(X), StandardScaler().fit_transform(X), atol=1e-5
+    )
+
+
+def test_mean_and_scale_by_hand() -> None:
+    scaling = Scaling.fit(np.array([[1.0], [3.0]]))
+    assert scaling == Scaling(mean=(2.0,), scale=(1.0,))
+    assert scaling.transform(np.array([[5.0]])).tolist() == [[3.0]]
+
+
+def test_constant_feature_becomes_zero() -> None:
+    constant = np.full((7, 1), 0.1)
+    scaling = Scaling.fit(constant)
+    assert scaling.scale == (1.0,)
+    np.testing.assert_allclose(scaling.transform(constant), 0, atol=1e-9)
+
+
+def test_inverse_transform_undoes_transform() -> None:
+    scaling = Scaling.fit(X)
+    np.testing.assert_allclose(scaling.inverse_transform(scaling.transform(X)), X, rtol=1e-12)
+
+
+def test_json_gives_the_same_scaling_again() -> None:
+    scaling = Scaling.fit(X)
+    assert Scaling.model_validate_json(scaling.model_dump_json()) == scaling
+
+
+def test_stored_digits_are_nine() -> None:
+    (mean,) = Scaling.fit(np.array([[1.0], [1.0], [2.0]])).mean
+    assert mean == pytest.approx(1.33333333, abs=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("mean", "scale"),
+    [((0.0,), ()), ((0.0,), (0.0,)), ((0.0,), (-1.0,)), ((np.nan,), (1.0,)), ((0.0,), (np.inf,))],
+)
+def test_scaling_that_cannot_be_applied_is_rejected(mean: tuple, scale: tuple) -> None:
+    with pytest.raises(ValidationError):
+        Scaling(mean=mean, scale=scale)

@@ -1,0 +1,392 @@
+"""Tables are read as they are, or rejected in one sentence with file, row and column."""
+
+# ruff: noqa: E501  (sentences in one piece)
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from stages.core.errors import UserError
+from stages.shared import tables
+from stages.shared.tables import (
+    Table,
+    column_names,
+    read_chunks,
+    read_table,
+    to_float64,
+    to_labels,
+    write_table,
+)
+
+NUMBER = "must be a number from -1e30 to 1e30; got"
+SPLIT = "Correct the table, or rename the column to have the table split at random."
+MISSING_LABEL = "must be a label, text or an integer; got a missing value. Correct the table."
+
+# content of the file, the sentence behind its name
+INVALID_CSV = [
+    ("", " must start with a line of column names; it is empty."),
+    ("a,t", " must have rows below the column names; it has none."),
+    ("a,t\n", " must have rows below the column names; it has none."),
+    ("a,t\n1,2\nx,3\n", f": row 2, column a {NUMBER} 'x'. Correct the table."),
+    ("a,t\n1,2\n,3\n", f": row 2, column a {NUMBER} '', a missing value. Correct the table."),
+    ("a,t\n1,2\n2,NA\n", f": row 2, column t {NUMBER} 'NA', a missing value. Correct the table."),
+    ("a,t\n1,2\n2,\n", f": row 2, column t {NUMBER} '', a missing value. Correct the table."),
+    ("a,t\n1,2\n-inf,3\n", f": row 2, column a {NUMBER} '-inf'. Correct the table."),
+    ("a,t\n1,2\n1e31,3\n", f": row 2, column a {NUMBER} '1e31'. Correct the table."),
+    ("a,t\n1,2\n-1e31,3\n", f": row 2, column a {NUMBER} '-1e31'. Correct the table."),
+    ("a,t\n+1,2\n++2,3\n", f": row 2, column a {NUMBER} '++2'. Correct the table."),
+    ("a,t\n1,2\n1e400,3\n", f": row 2, column a {NUMBER} '1e400'. Correct the table."),
+    ("a,t\n1,2\n\n3,4\n", f": row 2, column a {NUMBER} '', a missing value. Correct the table."),
+    ("a,t\n1,2\n3,4\n\n", f": row 3, column a {NUMBER} '', a missing value. Correct the table."),
+    ("a,t,a\n1,2,3\n", ": column names must be distinct; a appears 2 times. Rename one."),
+    ("a, ,t\n1,2,3\n", ": every column must have a name; column 2 has none. Name it."),
+    ("a,,t\n1,2,3\n", ": every column must have a name; column 2 has none. Name it."),
+    ("a;t\n1;2\n", " must separate values by commas; line 1 has semicolons. Save it with commas."),
+    ("a\tt\n1\t2\n", " must separate values by commas; line 1 has tabs. Save it with commas."),
+    ("a|t\n1|2\n", " must separate values by commas; line 1 has bars. Save it with commas."),
+    ("a,t\n1,2\n1,2,3\n", ": row 2 must have 2 values, as line 1 has; it has 3."),
+    ("a,t\n1,2\n5\n", ": row 2 must have 2 values, as line 1 has; it has 1."),
+    ('a,n,t\n1,u,2\n2,"v,3\n3,w,4\n', ": the quotation mark that opens in row 2 must be closed; it is not. Close it."),
+    ("a,u\n1,2\n", ": column t must be one of {a, u}; it is not. Correct target or features in params.yaml."),
+    ("n,t\nu,1\nv,2\n", " must have a numeric column besides t; it has none."),
+    ("a,t\n1,2\né,3\n".encode("latin1"), " must be UTF-8 text; line 3 is not. Save it as UTF-8."),
+    ("é,t\n1,2\n".encode("latin1"), " must be UTF-8 text; line 1 is not. Save it as UTF-8."),
+    ("a,t\n1,2\n".encode("utf-16"), " must be UTF-8 text; line 1 is not. Save it as UTF-8."),
+    ("a,split,t\n1,train,2\n2,tset,3\n", f": row 2, column split must be train or test; got 'tset'. {SPLIT}"),
+    ("a,split,t\n1,train,2\n2,Test,3\n", f": row 2, column split must be train or test; got 'Test'. {SPLIT}"),
+    ("a,split,t\n1,train,2\n2,,3\n", f": row 2, column split must be train or test; got ''. {SPLIT}"),
+    ("a,split,t\n1,train,2\n2,train,3\n", f": column split must have rows with train and with test; none has test. {SPLIT}"),
+    ("a,split,t\n1,test,2\n2,test,3\n", f": column split must have rows with train and with test; none has train. {SPLIT}"),
+    ("split,t\ntrain,1\ntest,2\n", " must have a numeric column besides t; it has none."),
+]  # fmt: skip
+
+INVALID_PARQUET = [
+    ({"a": [1.0, np.nan], "t": [1, 2]}, f": row 2, column a {NUMBER} None, a missing value. Correct the table."),
+    ({"a": [1.0, np.inf], "t": [1, 2]}, f": row 2, column a {NUMBER} inf. Correct the table."),
+    ({"a": [1.0, 2.0], "t": [True, False]}, f": row 1, column t {NUMBER} True. Correct the table."),
+    ({"a": ["x", "y"], "t": [1, 2]}, " must have a numeric column besides t; it has none."),
+    ({"a": [1, 2], "t": [1, 2], "split": ["train", None]}, f": row 2, column split must be train or test; got None. {SPLIT}"),
+    ({"a": [1, 2], "t": [1, 2], "split": [0, 1]}, f": row 1, column split must be train or test; got '0'. {SPLIT}"),
+]  # fmt: skip
+
+# labels, the sentence behind the name of the file
+INVALID_LABELS = [
+    (pa.array(["r", " ", "s"]), f": row 2, column t {MISSING_LABEL}"),
+    (pa.array(["r", None]), f": row 2, column t {MISSING_LABEL}"),
+    (pa.array([True, None]), f": row 2, column t {MISSING_LABEL}"),
+    (pa.array([1, 1, None, 2]), f": row 3, column t {MISSING_LABEL}"),
+    (pa.array([0.5, 1.5]), ": column t must hold labels, which are text or integers; it holds double. Convert it, or choose another target."),
+    (pa.array([2**63 + 5, 1], pa.uint64()), ": column t must hold integers of at most 64 bits; it holds larger ones. Convert them to text."),
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def write(content: str | bytes | Mapping[str, Any] | pa.Table) -> str:
+    """Write a table, as CSV if it is given as text, and return its path."""
+    if isinstance(content, str | bytes):
+        Path("my.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+        return "my.csv"
+    if isinstance(content, Mapping):
+        pd.DataFrame(content).to_parquet("my.parquet")
+    else:
+        pq.write_table(content, "my.parquet")
+    return "my.parquet"
+
+
+def read(path: str, features: str | Sequence[str] = "all") -> tuple[dict[str, list[float]], Table]:
+    """Return the values of a table whose target, t, is a number, and the table."""
+    table = read_table(path, "t", features)
+    names = table.columns.column_names
+    return {name: to_float64(table.column(name), path, name).tolist() for name in names}, table
+
+
+def error_of(path: str, features: str | Sequence[str] = "all") -> str:
+    with pytest.raises(UserError) as error:
+        read(path, features)
+    return str(error.value)
+
+
+# What is rejected
+
+
+@pytest.mark.parametrize(("content", "sentence"), INVALID_CSV)
+def test_invalid_csv_is_rejected_in_one_sentence(content: str | bytes, sentence: str) -> None:
+    assert error_of(write(content)) == f"my.csv{sentence}"
+
+
+@pytest.mark.parametrize(("content", "sentence"), INVALID_PARQUET)
+def test_invalid_parquet_is_rejected_in_one_sentence(
+    content: dict[str, list], sentence: str
+) -> None:
+    assert error_of(write(content)) == f"my.parquet{sentence}"
+
+
+@pytest.mark.parametrize(("labels", "sentence"), INVALID_LABELS)
+def test_invalid_labels_are_rejected_in_one_sentence(labels: pa.Array, sentence: str) -> None:
+    with pytest.raises(UserError) as error:
+        to_labels(labels, "my.csv", "t")
+    assert str(error.value) == f"my.csv{sentence}"
+
+
+@pytest.mark.parametrize("path", ["my.csv", "my.parquet"])
+def test_missing_table_is_rejected(path: str) -> None:
+    assert error_of(path) == (
+        f"{path} is missing; correct the path, or run `dvc repro` if a stage writes the file."
+    )
+
+
+def test_folder_is_rejected() -> None:
+    Path("my.csv").mkdir()
+    assert error_of("my.csv") == "my.csv cannot be read: Is a directory."
+
+
+def test_file_of_another_type_is_rejected() -> None:
+    assert error_of("my.xlsx") == "my.xlsx must be a .csv or .parquet file; convert it to one."
+
+
+@pytest.mark.parametrize("size", [0, 4, 100, -1, -30])
+def test_truncated_parquet_is_rejected(size: int) -> None:
+    path = Path(write({"a": [1, 2], "t": [1, 2]}))
+    path.write_bytes(path.read_bytes()[:size])
+    assert error_of(str(path)) == (
+        "my.parquet must be a complete Parquet file; it is corrupted or truncated. Copy it again."
+    )
+
+
+def test_corrupted_page_of_a_parquet_is_rejected() -> None:
+    path = Path(write({"a": np.random.default_rng(0).random(1000)}))
+    content = bytearray(path.read_bytes())
+    content[4:40] = b"\xff" * 36
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="must be a complete Parquet file"):
+        list(read_chunks(str(path), ["a"]))
+
+
+def test_value_longer_than_a_block_is_rejected() -> None:
+    path = write("a,t\n1,2\n" + "1" * (3 * tables.BLOCK) + ",3\n")
+    assert error_of(path) == (
+        f"my.csv must have rows of fewer than {tables.BLOCK} bytes; it has longer ones."
+    )
+
+
+def test_listed_feature_that_holds_text_is_rejected() -> None:
+    path = write("a,n,t\n1,u,3\n2,v,4\n")
+    assert error_of(path, ["a", "n"]) == (
+        f"my.csv: row 1, column n {NUMBER} 'u'. Correct the table."
+    )
+
+
+def test_listed_feature_that_does_not_exist_is_rejected() -> None:
+    assert error_of(write("a,t\n1,2\n"), ["b"]) == (
+        "my.csv: column b must be one of {a, t}; it is not. Correct target or features in "
+        "params.yaml."
+    )
+
+
+@pytest.mark.parametrize(("target", "features"), [("t", ["split"]), ("split", ["a"])])
+def test_split_is_neither_a_feature_nor_the_target(target: str, features: list[str]) -> None:
+    path = write("a,split,t\n1,train,2\n2,test,3\n")
+    with pytest.raises(UserError) as error:
+        read_table(path, target, features)
+    assert str(error.value) == (
+        "my.csv: column split divides the rows into train and test, so it cannot be a feature or "
+        "the target; rename it."
+    )
+
+
+def test_invalid_value_in_a_later_chunk_is_reported_with_its_row() -> None:
+    with pytest.raises(UserError, match="my.csv: row 105, column t must be a number"):
+        to_float64(pa.array(["1", "2", "x"]), "my.csv", "t", first_row=103)
+    with pytest.raises(UserError, match="my.parquet: row 8, column a must be a number"):
+        to_float64(pa.array([1.0, None]), "my.parquet", "a", first_row=7)
+
+
+# Which columns are read
+
+
+def test_all_features_are_the_numeric_columns_and_the_others_are_left_out() -> None:
+    values, table = read(write("a,day,t,n\n1,2026-01-01,2,u\n4,2026-01-02,5,v\n7,x,8,w\n"))
+    assert values == {"a": [1, 4, 7], "t": [2, 5, 8]}
+    assert table.left_out == ["day", "n"]
+
+
+def test_listed_features_come_in_their_order() -> None:
+    values, table = read(write("a,b,c,t\n1,2,u,3\n4,5,v,6\n"), ["b", "a"])
+    assert list(values) == ["b", "a", "t"]
+    assert table.left_out == []
+
+
+def test_index_that_pandas_writes_is_not_a_feature() -> None:
+    frame = pd.DataFrame({"a": [1, 2, 3, 4], "t": [5, 6, 7, 8]}).iloc[[2, 0, 3, 1]]
+    values, table = read(write(frame.to_dict("series")))
+    assert values == {"a": [3, 1, 4, 2], "t": [7, 5, 8, 6]}
+    assert table.left_out == ["__index_level_0__"]
+
+
+def test_index_that_pandas_writes_is_read_where_it_is_listed() -> None:
+    frame = pd.DataFrame({"t": [5, 6]}, index=pd.Index([7, 8], name="a"))
+    frame.to_parquet("my.parquet")
+    assert read("my.parquet", ["a"])[0] == {"a": [7, 8], "t": [5, 6]}
+
+
+def test_byte_order_mark_is_not_part_of_the_first_name() -> None:
+    assert column_names(write("\ufeffa,t\n1,2\n")) == ["a", "t"]
+
+
+def test_name_may_hold_what_separates_values_elsewhere() -> None:
+    assert column_names(write("a;b,c|d,t\n1,2,3\n")) == ["a;b", "c|d", "t"]
+
+
+# The split
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "a,split,t\n1,train,2\n2,test,3\n3, train ,4\n",
+        pa.table({"a": [1, 2, 3], "split": ["train", "test", "train"], "t": [2, 3, 4]}),
+        pa.table(
+            {
+                "a": [1, 2, 3],
+                "split": pa.array(["train", "test", "train"]).dictionary_encode(),
+                "t": [2, 3, 4],
+            }
+        ),
+    ],
+    ids=["csv", "text", "categories"],
+)
+def test_column_split_marks_the_test_rows(content: str | pa.Table) -> None:
+    values, table = read(write(content))
+    assert values == {"a": [1, 2, 3], "t": [2, 3, 4]}
+    assert table.test is not None
+    assert table.test.tolist() == [False, True, False]
+    assert table.left_out == []
+
+
+def test_column_split_is_used_with_listed_features_too() -> None:
+    _, table = read(write("a,split,t\n1,train,2\n2,test,3\n"), ["a"])
+    assert table.test is not None
+    assert table.test.tolist() == [False, True]
+
+
+def test_table_without_a_split_column_has_no_split() -> None:
+    assert read(write("a,t\n1,2\n"))[1].test is None
+
+
+# The values
+
+
+def test_every_value_is_read_to_the_last_bit() -> None:
+    values = np.random.default_rng(0).standard_normal(500) * 10.0 ** np.arange(-250, 250) / 1e250
+    rows = "".join(f"{value!r},{number}\n" for number, value in enumerate(values.tolist()))
+    assert read(write(f"a,t\n{rows}"))[0]["a"] == values.tolist()
+
+
+def test_csv_and_parquet_give_the_same_values() -> None:
+    from_csv, _ = read(write("a,t\n1.5,1\n2,-2e3\n"))
+    from_parquet, _ = read(write({"a": [1.5, 2], "t": [1, -2000]}))
+    assert from_csv == from_parquet == {"a": [1.5, 2], "t": [1, -2000]}
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array(["1.5", " 2 ", "3"], pa.string_view()),
+        pa.array(["1.5", "2", "3"], pa.large_string()),
+        pa.array([1.5, 2, 3]).dictionary_encode(),
+        pa.array([1.5, 2, 3], pa.float32()),
+        pa.array(["1.5", "2.0", "3.0"]).cast(pa.decimal128(21, 1)),
+    ],
+    ids=lambda column: str(column.type),
+)
+def test_every_arrow_type_of_numbers_is_read(column: pa.Array) -> None:
+    values, _ = read(write(pa.table({"a": column, "t": [1, 2, 3]})))
+    assert values["a"] == [1.5, 2, 3]
+
+
+def test_quotes_may_be_part_of_a_value() -> None:
+    values, _ = read(write('n,a,t\n5" pipe,1,2\n"a ""b"", c",3,4\n"two\nlines",5,6\n'))
+    assert values == {"a": [1, 3, 5], "t": [2, 4, 6]}
+
+
+def test_chunks_give_the_whole_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write("a,t\n" + "".join(f"{number},0\n" for number in range(5000)))
+    monkeypatch.setattr(tables, "BLOCK", 4096)
+    assert len(list(read_chunks(path, ["a"]))) > 3
+    assert read(path)[0]["a"] == list(range(5000))
+
+
+@pytest.mark.parametrize(
+    ("column", "labels"),
+    [
+        (pa.array(["2", "1"]), [2, 1]),
+        (pa.array(["-3", "0"]), [-3, 0]),
+        (pa.array(["01", "2"]), ["01", "2"]),
+        (pa.array(["u", "1"]), ["u", "1"]),
+        (pa.array(["u", "v"], pa.large_string()), ["u", "v"]),
+        (pa.array([True, False]), ["true", "false"]),
+        (pa.array([7, 8], pa.uint8()), [7, 8]),
+    ],
+)
+def test_labels_are_integers_where_all_are_written_as_such(
+    column: pa.Array, labels: list[object]
+) -> None:
+    assert to_labels(column, "my.csv", "t").tolist() == labels
+
+
+def test_labels_that_are_categories_are_text() -> None:
+    path = write({"a": [1, 2], "t": pd.Categorical(["u", "v"])})
+    table = read_table(path, "t", "all")
+    assert to_labels(table.column("t"), path, "t").tolist() == ["u", "v"]
+
+
+# Writing
+
+
+def write_two_chunks() -> int:
+    chunks = [("train", {"a": np.array([1.0, 2.0])}), ("test", {"a": np.array([3.0])})]
+    return write_table("my.parquet", {"a": pa.float64()}, chunks, truth="{}")
+
+
+def test_written_table_has_the_split_as_its_last_column() -> None:
+    assert write_two_chunks() == 3
+    frame = pd.read_parquet("my.parquet")
+    assert frame.to_dict("list") == {"a": [1, 2, 3], "split": ["train", "train", "test"]}
+
+
+def test_written_table_describes_its_simulation() -> None:
+    write_two_chunks()
+    assert tables.read_truth("my.parquet") == "{}"
+
+
+def test_table_that_was_not_simulated_has_no_truth() -> None:
+    assert read(write("a,t\n1,2\n"))[1].truth is None
+    assert read(write({"a": [1], "t": [2]}))[1].truth is None
+
+
+def test_columns_are_not_compressed_and_chunks_are_row_groups() -> None:
+    write_two_chunks()
+    metadata = pq.ParquetFile("my.parquet").metadata
+    assert metadata.num_row_groups == 2
+    assert metadata.row_group(0).column(0).compression == "UNCOMPRESSED"
+
+
+def test_failure_while_writing_leaves_no_file() -> None:
+    def chunks():
+        yield "train", {"a": np.array([1.0])}
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_table("my.parquet", {"a": pa.float64()}, chunks(), truth="{}")
+    assert os.listdir() == []

@@ -1,0 +1,118 @@
+"""What surrounds both training loops: device, optimizer, progress, divergence."""
+
+import math
+import sys
+
+import pytest
+import torch
+
+from conftest import params_of
+from stages.core.errors import UserError
+from stages.shared.training import AVAILABLE, make_optimizer, select_device, track
+
+SGD = params_of("train_regression").optimizer
+
+
+def set_available(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    for name in AVAILABLE:
+        monkeypatch.setitem(AVAILABLE, name, lambda name=name: name in names)
+
+
+def test_cpu_is_selected_without_a_message(capsys: pytest.CaptureFixture[str]) -> None:
+    assert select_device("cpu", "float64") == (torch.device("cpu"), torch.float64)
+    assert select_device("cpu", "float32") == (torch.device("cpu"), torch.float32)
+    assert capsys.readouterr().out == ""
+
+
+def test_torch_uses_one_thread() -> None:
+    torch.set_num_threads(2)
+    select_device("cpu", "float64")
+    assert torch.get_num_threads() == 1
+
+
+@pytest.mark.parametrize(
+    ("available", "dtype", "selected"),
+    [
+        (["cpu"], "float64", "cpu"),
+        (["cpu", "cuda"], "float64", "cuda"),
+        (["cpu", "mps"], "float32", "mps"),
+        (["cpu", "mps"], "float64", "cpu"),
+    ],
+)
+def test_auto_selects_the_gpu_that_supports_the_dtype_and_reports_it(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    available: list[str],
+    dtype: str,
+    selected: str,
+) -> None:
+    set_available(monkeypatch, *available)
+    assert select_device("auto", dtype)[0] == torch.device(selected)
+    assert capsys.readouterr().out == f"device: auto selected {selected}\n"
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_device_that_torch_does_not_find_is_rejected(
+    monkeypatch: pytest.MonkeyPatch, device: str
+) -> None:
+    set_available(monkeypatch, "cpu")
+    with pytest.raises(UserError) as error:
+        select_device(device, "float32")
+    assert str(error.value) == (
+        "params.yaml: device must be one of {cpu, auto} on this machine; "
+        f"got '{device}', which PyTorch does not find. Set device: cpu."
+    )
+
+
+def test_optimizer_has_the_name_and_the_arguments_of_the_settings() -> None:
+    settings = params_of(
+        "train_regression", {"optimizer": {"name": "Adam", "lr": 0.5, "betas": [0.8, 0.9]}}
+    ).optimizer
+    optimizer = make_optimizer([torch.zeros(1, requires_grad=True)], settings)
+    assert type(optimizer) is torch.optim.Adam
+    assert (optimizer.defaults["lr"], optimizer.defaults["betas"]) == (0.5, (0.8, 0.9))
+
+
+def test_rows_pass_through_without_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [(0, 3.0), (1, 2.0)]
+    assert list(track(rows, "a_stage", 1, SGD)) == rows
+    assert capsys.readouterr() == ("", "")
+
+
+def test_terminal_shows_a_bar_with_the_loss(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert len(list(track([(0, 3.0), (1, 2.0), (2, 1.5)], "a_stage", 2, SGD))) == 3
+    output = capsys.readouterr().err
+    assert "a_stage: 100%" in output
+    assert "3/3" in output
+    assert "loss=1.5" in output
+
+
+@pytest.mark.parametrize("loss", [math.inf, math.nan])
+def test_loss_that_is_not_finite_stops_the_loop(loss: float) -> None:
+    rows = iter([(0, 3.0), (1, loss), (2, 1.0)])
+    with pytest.raises(UserError) as error:
+        list(track(rows, "a_stage", 2, SGD, hint=lambda: "A hint. "))
+    assert str(error.value) == (
+        f"a_stage: the loss must stay finite; it is {loss} at epoch 1 with SGD and lr 0.0001. "
+        "A hint. Lower a_stage.optimizer.lr in params.yaml."
+    )
+    assert next(rows) == (2, 1.0)
+
+
+def test_hint_is_not_computed_while_the_loss_is_finite() -> None:
+    def hint() -> str:
+        raise AssertionError
+
+    assert list(track([(0, 1.0)], "a_stage", 0, SGD, hint)) == [(0, 1.0)]
+
+
+def test_loss_that_is_not_finite_before_any_update_is_not_blamed_on_the_lr() -> None:
+    with pytest.raises(UserError) as error:
+        list(track([(0, math.inf)], "a_stage", 2, SGD))
+    assert str(error.value) == (
+        "a_stage: the loss must stay finite; it is inf at epoch 0 with SGD and lr 0.0001. No "
+        "update has been made yet: use smaller data or a smaller initial weight."
+    )

@@ -1,0 +1,294 @@
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from sklearn.datasets import load_diabetes, load_wine
+
+from conftest import ARTICLE, PROJECT, call_stage, change_params, run, write_params
+from stages import evaluate
+from stages.core.errors import UserError
+from stages.shared.models import load_classifier, load_regression
+from stages.shared.tensors import load_tensors
+from tools import predict, prediction
+
+REGRESSION = "data/models/regression.safetensors"
+CLASSIFIER = "data/models/classifier.safetensors"
+MODEL = "must be a model that train_regression or train_classifier wrote; it is not, or it is"
+
+
+def with_split(table):
+    """Return a table with a column `split`, every fifth row for testing."""
+    return table.assign(split=np.where(np.arange(len(table)) % 5, "train", "test"))
+
+
+@pytest.fixture(scope="session")
+def real_folder(tmp_path_factory):
+    """Return a folder with models of the diabetes and wine tables, standardized."""
+    folder = tmp_path_factory.mktemp("real")
+    wine = load_wine(as_frame=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        diabetes = load_diabetes(as_frame=True, scaled=False).frame
+        with_split(diabetes).to_csv("regression.csv", index=False)
+        classes = wine.data.assign(target=wine.target_names[wine.target])
+        with_split(classes).to_csv("classification.csv", index=False)
+        write_params(ARTICLE)
+        for task in ("regression", "classification"):
+            section = f"convert_to_tensors.{task}"
+            change_params({f"{section}.table": f"{task}.csv", f"{section}.target": "target"})
+            change_params({f"{section}.standardize": True})
+        change_params({"train_regression.bias": True, "train_classifier.optimizer.lr": 0.01})
+        for stage in ("convert_to_tensors", "train_regression", "train_classifier"):
+            call_stage(stage)
+    return folder
+
+
+@pytest.fixture
+def real(real_folder, tmp_path, monkeypatch):
+    """Work in a copy of the folder with real models; return how to predict the test rows."""
+    shutil.copytree(real_folder, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+
+    def predict_test_rows(model, task, output):
+        table = pd.read_csv(f"{task}.csv").query("split == 'test'")
+        table.to_csv("in.csv", index=False)
+        predict.main([model, "in.csv", "-o", output])
+        read = pd.read_csv if output.endswith(".csv") else pd.read_parquet
+        return table["target"].to_numpy(), read(output)
+
+    return predict_test_rows
+
+
+@pytest.mark.parametrize("output", ["out.csv", "out.parquet"])
+def test_regression_predicts_what_evaluate_measures(real, output):
+    y, found = real(REGRESSION, "regression", output)
+    tensors, _ = load_tensors("data/tensors/regression.safetensors")
+    expected = evaluate.regression_metrics(tensors, *load_regression(REGRESSION))["test"]["mse"]
+    assert ((found["prediction"].to_numpy() - y) ** 2).mean() == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("output", ["out.csv", "out.parquet"])
+@torch.no_grad()
+def test_classifier_predicts_what_evaluate_measures(real, output):
+    y, found = real(CLASSIFIER, "classification", output)
+    tensors, _ = load_tensors("data/tensors/classification.safetensors")
+    network, metadata = load_classifier(CLASSIFIER)
+    expected = evaluate.classifier_metrics(tensors, network, metadata)["test"]
+    assert (found["prediction"].to_numpy() == y).mean() == expected["accuracy"] > 0.9
+    columns = [f"probability_{label}" for label in metadata.labels]
+    assert list(found) == ["prediction", *columns]
+    own = found[columns].to_numpy()[
+        np.arange(len(y)), [metadata.labels.index(label) for label in y]
+    ]
+    assert -np.log(own).mean() == pytest.approx(expected["cross_entropy"], rel=1e-12)
+
+
+def test_columns_may_have_any_order_and_others_are_ignored(finished, capfdbinary):
+    pd.DataFrame({"x2": [1.0], "name": ["n"], "x1": [2.0]}).to_csv("in.csv", index=False)
+    pd.DataFrame({"x1": [2.0], "x2": [1.0]}).to_parquet("in.parquet")
+    outputs = []
+    for path in ("in.csv", "in.parquet"):
+        predict.main([CLASSIFIER, path])
+        outputs.append(capfdbinary.readouterr().out)
+    assert outputs[0] == outputs[1]
+    assert outputs[0].startswith(b'"prediction","probability_0","probability_1"\n')
+
+
+def test_output_file_is_reported(finished, capsys):
+    Path("in.csv").write_text("x\n1\n2\n")
+    predict.main([REGRESSION, "in.csv", "-o", "out.csv"])
+    assert capsys.readouterr().out == "out.csv: 2 predictions of y\n"
+
+
+def test_lacking_column_is_answered_by_what_the_model_needs(finished):
+    pd.DataFrame({"x1": [1.0]}).to_csv("in.csv", index=False)
+    with pytest.raises(UserError) as error:
+        predict.main([CLASSIFIER, "in.csv"])
+    assert str(error.value) == (
+        "in.csv must have the columns {x1, x2}, from which the model predicts label; it lacks x2."
+    )
+
+
+def test_wrong_value_is_answered_by_its_row_and_leaves_no_output(finished, monkeypatch):
+    monkeypatch.setattr("stages.shared.tables.BLOCK", 256)
+    pd.DataFrame({"x": [*map(str, range(300)), "n"]}).to_csv("in.csv", index=False)
+    with pytest.raises(UserError, match="in.csv: row 301, column x must be a number"):
+        predict.main([REGRESSION, "in.csv", "-o", "out.csv"])
+    assert not list(Path().glob("*out.csv*"))
+
+
+def test_empty_line_is_a_row_with_a_missing_value(finished):
+    Path("in.csv").write_text("x\n1\n\n3\n")
+    with pytest.raises(UserError, match="in.csv: row 2, column x must be a number"):
+        predict.main([REGRESSION, "in.csv"])
+
+
+def test_chunks_change_no_prediction(finished, monkeypatch):
+    points = np.random.default_rng(0).random((500, 2))
+    pd.DataFrame(points, columns=["x1", "x2"]).to_csv("in.csv", index=False)
+    predict.main([CLASSIFIER, "in.csv", "-o", "whole.parquet"])
+    monkeypatch.setattr("stages.shared.tables.BLOCK", 1024)
+    assert len(list(prediction.predict_table(prediction.load(CLASSIFIER), "in.csv"))) > 5
+    predict.main([CLASSIFIER, "in.csv", "-o", "parts.parquet"])
+    whole, parts = pd.read_parquet("whole.parquet"), pd.read_parquet("parts.parquet")
+    pd.testing.assert_frame_equal(whole, parts, rtol=1e-12)
+
+
+def test_table_without_rows_gives_no_predictions(finished):
+    Path("in.csv").write_text("x\n")
+    predict.main([REGRESSION, "in.csv", "-o", "out.csv"])
+    assert Path("out.csv").read_text() == '"prediction"\n'
+
+
+# Standard output
+
+
+@pytest.fixture
+def large(finished):
+    """Work with a table whose predictions exceed what a pipe holds."""
+    pd.DataFrame({"x": np.arange(50000)}).to_csv("in.csv", index=False)
+    return f"python -m tools.predict {os.getcwd()}/{REGRESSION} {os.getcwd()}/in.csv"
+
+
+def test_reader_that_has_enough_ends_without_a_message(large):
+    done = run("bash", "-c", f"set -o pipefail; {large} | head -1", cwd=PROJECT)
+    assert (done.returncode, done.stdout, done.stderr) == (0, '"prediction"\n', "")
+
+
+def test_full_disk_behind_standard_output_is_reported(large):
+    done = run("bash", "-c", f"{large} >/dev/full", cwd=PROJECT)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("Standard output cannot be written")
+
+
+# Files that are not models
+
+METADATA = {
+    "task": "classification",
+    "features": ["x1", "x2"],
+    "target": "label",
+    "labels": [0, 1],
+    "loss_on": "logits",
+}
+
+
+def save_model(path, changes=None, tensors=None):
+    state = load_file(CLASSIFIER) | (tensors or {})
+    metadata = {"metadata": json.dumps(METADATA | (changes or {}))}
+    save_file(state, path, metadata=metadata)
+
+
+def load_error(path):
+    with pytest.raises(UserError) as error:
+        predict.main([path, "data/raw/classification.parquet", "-o", "out.csv"])
+    return str(error.value)
+
+
+def test_model_with_such_metadata_is_accepted(finished):
+    save_model("model")
+    assert prediction.load("model").metadata.labels == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"labels": [0, 1, 2]},
+        {"labels": 3},
+        {"labels": [0, 0]},
+        {"labels": [0, 10**30]},
+        {"labels": ["a", "\ud800"]},
+        {"features": ["x1"]},
+        {"features": ["x1", "x1"]},
+        {"task": "regression"},
+        {"task": "regression", "labels": []},
+        {"task": ["classification"]},
+        {"scaling": {"mean": [0.0, 0.0]}},
+        {"scaling": {"mean": [0.0, 0.0], "scale": [0.0, 1.0]}},
+        {"code": "import os"},
+    ],
+)
+def test_model_with_odd_metadata_is_rejected_in_one_sentence(finished, changes):
+    save_model("odd", changes)
+    assert load_error("odd") == f"odd {MODEL} corrupted."
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "{", "null"])
+def test_metadata_that_is_no_record_is_rejected(finished, text):
+    save_file(load_file(CLASSIFIER), "odd", metadata={"metadata": text})
+    assert load_error("odd") == f"odd {MODEL} corrupted."
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: {"0.weight": state["0.weight"] * np.nan},
+        lambda state: {"1.running_var": -state["1.running_var"]},
+        lambda state: {"3.bias": state["3.bias"].double()},
+        lambda state: {"3.weight": state["3.bias"].clone()},
+        lambda _: {"0.bias": torch.zeros(())},
+    ],
+)
+def test_weights_that_no_training_makes_are_rejected(finished, change):
+    save_model("odd", tensors=change(load_file(CLASSIFIER)))
+    assert load_error("odd") == f"odd {MODEL} corrupted."
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x80\x04model", slice(-4), slice(40), slice(0, None, 2)], ids=str
+)
+def test_corrupted_file_is_rejected(finished, content):
+    good = Path(CLASSIFIER).read_bytes()
+    Path("odd").write_bytes(good[content] if isinstance(content, slice) else content)
+    assert load_error("odd") == f"odd {MODEL} corrupted."
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "params.yaml",
+        "data/models/classifier_snapshots.safetensors",
+        "data/tensors/classification.safetensors",
+        "data/tensors/regression.safetensors",
+    ],
+)
+def test_other_file_of_the_pipeline_is_rejected(finished, path):
+    assert load_error(path) == f"{path} {MODEL} corrupted."
+
+
+# Arguments
+
+
+def test_output_is_never_the_input(finished):
+    Path("in.csv").write_text("x\n1\n")
+    with pytest.raises(UserError, match="OUTPUT must be another file than INPUT; both are in.csv"):
+        predict.main([REGRESSION, "in.csv", "-o", "./in.csv"])
+    assert Path("in.csv").read_text() == "x\n1\n"
+
+
+@pytest.mark.parametrize("name", ["out.txt", "csv", "out"])
+def test_output_of_another_kind_is_rejected(finished, name):
+    with pytest.raises(UserError, match=f"OUTPUT must be a .csv or a .parquet file; got '{name}'"):
+        predict.main([REGRESSION, "in.csv", "-o", name])
+
+
+def test_missing_table_is_reported(finished):
+    with pytest.raises(UserError, match="^nix.csv is missing; correct the path"):
+        predict.main([REGRESSION, "nix.csv"])
+
+
+def test_missing_model_is_reported_before_torch_is_imported(tmp_path):
+    code = (
+        "import sys\nfrom tools import predict\n"
+        "try: predict.main(['nix', 'in.csv'])\n"
+        "except Exception as error: print(error, 'torch' in sys.modules)"
+    )
+    done = run("python", "-c", code, cwd=PROJECT)
+    assert done.stdout == (
+        "nix is missing; name a model that train_regression or train_classifier wrote. False\n"
+    )
