@@ -44,7 +44,8 @@ def main(arguments: Sequence[str]) -> None:
         return
     names = ", ".join(STAGES)
     if len(arguments) != 1:
-        raise UserError(f"STAGE must be one of {{{names}}}; got {len(arguments)} arguments.")
+        given = " ".join(arguments) or "nothing"
+        raise UserError(f"STAGE must be one of {{{names}}}; got {given}.")
     if arguments[0] not in STAGES:
         raise UserError(
             f"STAGE must be one of {{{names}}}; got '{arguments[0]}'."

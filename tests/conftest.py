@@ -18,6 +18,9 @@ import pytest
 import yaml
 from hypothesis import settings
 
+# Threads that outnumber the cores slow the tests down; set before anything imports torch.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from stages.core.params import read_params, to_tuples
 from stages.core.schema import STAGES
 
@@ -192,6 +195,24 @@ def finished(small: Change, finished_folder: Path, tmp_path: Path) -> Change:
     for name in ("data", "metrics"):
         shutil.copytree(finished_folder / name, tmp_path / name)
     return small
+
+
+def collect_figures(patch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Collect what is to be drawn, by the name of its module, instead of drawing it."""
+    collected: dict[str, Any] = {}
+
+    def collector(name: str) -> Callable[[str, object], None]:
+        return lambda _, data: collected.update({name: data})
+
+    for name in ("regression", "classifier"):
+        patch.setattr(f"stages.figures.{name}.draw", collector(name))
+    return collected
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Draw nothing; return what was to be drawn."""
+    return collect_figures(monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import csv
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,15 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import log_loss, mean_squared_error
 
-from conftest import ARTICLE, SMALL, Change, call_stage, change_params, write_params
+from conftest import (
+    ARTICLE,
+    SMALL,
+    Change,
+    call_stage,
+    change_params,
+    collect_figures,
+    write_params,
+)
 from stages.shared.metrics import read_json
 from stages.shared.tensors import load_tensors
 
@@ -67,24 +74,6 @@ def make_tables(
     line = pd.DataFrame(X, columns=[f"f{k}" for k in range(n_features)])
     classes = line + 100 * numbers[:, None]
     return line.assign(t=X.sum(axis=1)), classes.assign(t=np.array(labels)[numbers])
-
-
-def collect_figures(patch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Collect what is to be drawn, by the name of its module, instead of drawing it."""
-    collected: dict[str, Any] = {}
-
-    def collector(name: str) -> Callable[[str, object], None]:
-        return lambda _, data: collected.update({name: data})
-
-    for name in ("regression", "classifier"):
-        patch.setattr(f"stages.figures.{name}.draw", collector(name))
-    return collected
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Draw nothing; return what was to be drawn."""
-    return collect_figures(monkeypatch)
 
 
 # Real tables, against scikit-learn

@@ -3,7 +3,6 @@
 import json
 import math
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -269,24 +268,6 @@ def test_summary_sets_each_metric_next_to_its_reference(
 
 
 # The stage
-
-
-def collect_figures(patch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Collect what is to be drawn, by the name of its module, instead of drawing it."""
-    collected: dict[str, Any] = {}
-
-    def collector(name: str) -> Callable[[str, object], None]:
-        return lambda _, data: collected.update({name: data})
-
-    for name in ("regression", "classifier"):
-        patch.setattr(f"stages.figures.{name}.draw", collector(name))
-    return collected
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Draw nothing; return what was to be drawn."""
-    return collect_figures(monkeypatch)
 
 
 def test_every_figure_is_drawn_and_opens(finished: Change) -> None:

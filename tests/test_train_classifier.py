@@ -106,7 +106,7 @@ def test_accuracy_by_hand() -> None:
     assert accuracy(output, torch.tensor([0, 1, 1])) == pytest.approx(2 / 3)
 
 
-def test_snapshots_are_the_states_after_so_many_updates() -> None:
+def test_snapshots_are_copied_after_the_forward_pass_of_their_epoch() -> None:
     network = make_network()
     before = copy_state(network)
     section = params_of("train_classifier", {"epochs": 5, "snapshots": [0, 2, 5]})

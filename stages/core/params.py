@@ -48,6 +48,8 @@ def load_yaml() -> dict[str, Any]:
     except MarkedYAMLError as error:
         where = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         problem = str(error.problem).partition("\n")[0]
+        if problem.startswith("but "):
+            problem = f"{error.context}, {problem}"
         raise UserError(f"{FILE} must be valid YAML; {where}{problem}.") from None
     except (YAMLError, ValueError) as error:  # ValueError: of a date such as 2001-99-99
         raise UserError(f"{FILE} must be valid YAML; {str(error).splitlines()[0]}.") from None
@@ -108,7 +110,9 @@ def suggest(given: Any, allowed: str) -> str:
     """Return advice on an invalid text, or nothing."""
     if not isinstance(given, str):
         return ""
-    if ("number" in allowed or "integer" in allowed) and re.search("[0-9]", given):
+    if "integer" in allowed and re.search("[0-9]", given):
+        return " Write it as a plain integer, such as 10, without quotes."
+    if "number" in allowed and re.search("[0-9]", given):
         return " Write it as a plain decimal number, such as 10, 0.1 or 1e-4, without quotes."
     return did_you_mean(given, re.findall(r"\w+", allowed.partition("{")[2]))
 

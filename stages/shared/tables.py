@@ -335,7 +335,7 @@ def read_table(path: str, target: str, features: str | Sequence[str]) -> Table:
     for name in (target, *listed):
         if name not in names:
             raise UserError(
-                f"{path}: column {name} must be one of {{{', '.join(names)}}}; it is not. Correct "
+                f"{path}: column {name} does not exist; the columns are {shorten(names)}. Correct "
                 "target or features in params.yaml."
             )
         if name == SPLIT:
@@ -363,12 +363,18 @@ def read_table(path: str, target: str, features: str | Sequence[str]) -> Table:
     return Table(path, columns.select([*kept, target]), test, left_out, read_truth(path))
 
 
+def shorten(names: Sequence[str]) -> str:
+    """Return the first ten names and how many more there are."""
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return ", ".join(names[:10]) + more
+
+
 def read_truth(path: str) -> str | None:
     """Return how a simulated table describes its simulation, or None."""
     if not path.endswith(".parquet"):
         return None
     truth = (pq.read_schema(path).metadata or {}).get(TRUTH)
-    return truth.decode() if truth else None
+    return truth.decode(errors="replace") if truth else None
 
 
 def write_table(

@@ -31,6 +31,12 @@ def test_file_is_replaced_at_the_end_and_not_before() -> None:
     assert [path.name for path in Path("out").iterdir()] == ["file"]
 
 
+def test_who_reads_the_old_file_can_read_on() -> None:
+    with open("out/file") as file:
+        write("out/file")
+        assert file.read() == "old"
+
+
 @pytest.mark.parametrize("error", [RuntimeError(), KeyboardInterrupt()])
 def test_failure_keeps_the_old_file_and_leaves_no_other(error: BaseException) -> None:
     with pytest.raises(type(error)):

@@ -21,6 +21,7 @@ from stages.core.schema import STAGES
 
 NAMES = ", ".join(OPTIMIZERS)
 PLAIN = "Write it as a plain decimal number, such as 10, 0.1 or 1e-4, without quotes."
+INTEGER = "Write it as a plain integer, such as 10, without quotes."
 SEED = "an integer from 0 to 2**63 - 1"
 SNAPSHOTS = "an ascending list of epochs that starts with 0 and ends at or before epochs, 51; got"
 
@@ -58,7 +59,7 @@ INVALID = [
     ("train_regression.initial_weight", "", "a number from -1e30 to 1e30; got null."),
     ("train_regression.bias", "0", "true or false; got 0."),
     ("train_regression.epochs", "0", "an integer >= 1; got 0."),
-    ("train_regression.epochs", "'10'", f"an integer >= 1; got '10'. {PLAIN}"),
+    ("train_regression.epochs", "'10'", f"an integer >= 1; got '10'. {INTEGER}"),
     ("train_regression.loss_reduction", "mena", "one of {sum, mean}; got 'mena'. Did you mean 'mean'?"),
     ("train_regression.dtype", "float16", "one of {float64, float32}; got 'float16'. Did you mean 'float64'?"),
     ("train_classifier.hidden", "10.0", "an integer >= 1; got 10.0."),
@@ -105,6 +106,7 @@ BROKEN = [
     (b"", "must hold sections of keys; got null."),
     (b"- 1\n", "must hold sections of keys; got [1]."),
     (b"a: [1\n", "must be valid YAML; line 2: did not find expected ',' or ']'."),
+    (b"a: 1\n---\nb: 2\n", "must be valid YAML; line 2: expected a single document in the stream, but found another document."),
     (b"a: b: c\n", "must be valid YAML; line 1: mapping values are not allowed in this context."),
     (b"a: 1\na: 2\n", 'must be valid YAML; line 2: found duplicate key "a" with value "2" (original value: "1").'),
     (b"a: !!python/object:os.system 1\n", "must be valid YAML; line 1: could not determine a constructor for the tag 'tag:yaml.org,2002:python/object:os.system'."),
@@ -191,6 +193,14 @@ def test_stage_checks_only_its_own_sections() -> None:
     set_key(content, "generate_data.regression.n_samples", "some")
     write_params(content)
     assert read_params(STAGES["train_regression"]).device == "cpu"
+
+
+def test_last_snapshot_may_be_the_last_epoch() -> None:
+    content = deepcopy(ARTICLE)
+    set_key(content, "train_classifier.snapshots", [0, 51])
+    write_params(content)
+    params = read_params(STAGES["train_classifier"]).model_dump()
+    assert params["train_classifier"]["snapshots"] == (0, 51)
 
 
 def test_params_cannot_be_changed() -> None:

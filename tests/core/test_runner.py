@@ -1,5 +1,6 @@
 """python -m stages: one way in, fast to answer a mistake."""
 
+import gc
 import re
 import sys
 from pathlib import Path
@@ -35,10 +36,11 @@ def test_unknown_stage_is_answered_by_the_closest_name() -> None:
     )
 
 
-@pytest.mark.parametrize("arguments", [[], ["evaluate", "report"]])
-def test_other_than_one_stage_is_rejected(arguments: list[str]) -> None:
-    expected = f"STAGE must be one of {{{NAMES}}}; got {len(arguments)} arguments."
-    assert error_of(*arguments) == expected
+@pytest.mark.parametrize(
+    ("arguments", "given"), [([], "nothing"), (["evaluate", "report"], "evaluate report")]
+)
+def test_other_than_one_stage_is_rejected(arguments: list[str], given: str) -> None:
+    assert error_of(*arguments) == f"STAGE must be one of {{{NAMES}}}; got {given}."
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -64,6 +66,21 @@ def test_device_is_checked_with_the_dtype_of_the_stage(
     with pytest.raises(ImportError):
         runner.run(stage)
     assert checked == [("cpu", "float32")]
+
+
+def test_stage_is_imported_without_garbage_collection_and_runs_without_dynamo(
+    article: Change, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[object] = []
+    stand_in = ModuleType("stand_in")
+    vars(stand_in)["main"] = lambda _: seen.append(sys.modules["torch._dynamo"].__name__)
+    monkeypatch.delitem(sys.modules, "torch._dynamo", raising=False)
+    monkeypatch.setattr(
+        "importlib.import_module", lambda name: seen.append((name, gc.isenabled())) or stand_in
+    )
+    runner.run("evaluate")
+    assert seen == [("stages.evaluate", False), "torch._dynamo"]
+    assert "torch._dynamo" not in sys.modules
 
 
 # As processes: a mistake is one sentence on standard error, before the slow imports.

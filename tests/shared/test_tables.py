@@ -54,7 +54,7 @@ INVALID_CSV = [
     ("a,t\n1,2\n1,2,3\n", ": row 2 must have 2 values, as line 1 has; it has 3."),
     ("a,t\n1,2\n5\n", ": row 2 must have 2 values, as line 1 has; it has 1."),
     ('a,n,t\n1,u,2\n2,"v,3\n3,w,4\n', ": the quotation mark that opens in row 2 must be closed; it is not. Close it."),
-    ("a,u\n1,2\n", ": column t must be one of {a, u}; it is not. Correct target or features in params.yaml."),
+    ("a,u\n1,2\n", ": column t does not exist; the columns are a, u. Correct target or features in params.yaml."),
     ("n,t\nu,1\nv,2\n", " must have a numeric column besides t; it has none."),
     ("a,t\n1,2\né,3\n".encode("latin1"), " must be UTF-8 text; line 3 is not. Save it as UTF-8."),
     ("é,t\n1,2\n".encode("latin1"), " must be UTF-8 text; line 1 is not. Save it as UTF-8."),
@@ -189,7 +189,7 @@ def test_listed_feature_that_holds_text_is_rejected() -> None:
 
 def test_listed_feature_that_does_not_exist_is_rejected() -> None:
     assert error_of(write("a,t\n1,2\n"), ["b"]) == (
-        "my.csv: column b must be one of {a, t}; it is not. Correct target or features in "
+        "my.csv: column b does not exist; the columns are a, t. Correct target or features in "
         "params.yaml."
     )
 
