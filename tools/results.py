@@ -5,7 +5,7 @@ import math
 import re
 import subprocess
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -89,7 +89,7 @@ def run_dvc(*arguments: str) -> None:
 
 
 @contextmanager
-def open_repo() -> "Iterator[Repo]":
+def open_repo() -> "Generator[Repo, None, None]":
     """Yield the DVC repository of the working folder.
 
     Raises UserError where there is no repository of Git or of DVC, and for an error of DVC's.

@@ -54,10 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         run_dvc("exp", "run", "--temp", *settings)
     if missing:
         workspace, found = read_repeats()
-    rows = list(variation_rows(workspace, found))
-    if not rows:
+    if len(found) < 2:
         raise UserError("SEED must differ from the workspace's own, which is all that was run.")
-    print(format_table(HEAD, rows))
+    print(format_table(HEAD, list(variation_rows(workspace, found))))
 
 
 def read_repeats() -> tuple[Result, dict[tuple[object, ...], Flat]]:
@@ -70,10 +69,10 @@ def read_repeats() -> tuple[Result, dict[tuple[object, ...], Flat]]:
 def variation_rows(
     workspace: Result, repeated: Mapping[tuple[object, ...], Flat]
 ) -> Iterator[tuple[str, ...]]:
-    """Yield the rows of the table, as HEAD names them, of metrics with two or more values."""
+    """Yield the rows of the table, as HEAD names them, of the metrics that vary."""
     for key, value in sorted(workspace.metrics.items()):
         values = by_seeds(repeated, key).values()
-        if is_number(value) and len(values) > 1:
+        if is_number(value) and len(set(values)) > 1:
             numbers = map(format_value, (value, statistics.mean(values), statistics.stdev(values)))
             yield key, *numbers, str(len(values))
 

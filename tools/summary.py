@@ -5,14 +5,12 @@
 The last step of `make repro`.
 """
 
-import argparse
-import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
 
-from stages.core.errors import UserError
 from stages.shared.metrics import read_json
 from stages.shared.summary import METRICS, Row, summarize
+from tools.cli import make_parser, run
 
 MAX_WIDTH = 80  # columns of a terminal
 GAP = "   "
@@ -20,11 +18,7 @@ GAP = "   "
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the tool."""
-    argparse.ArgumentParser(
-        prog="python -m tools.summary",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    ).parse_args(arguments)
+    make_parser("summary", __doc__).parse_args(arguments)
     metrics = {key: value for path in METRICS for key, value in read_json(path).items()}
     print(format_tables(summarize(metrics)))
 
@@ -82,7 +76,4 @@ def truncate(text: str, width: int) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(str(error))
+    run(main)

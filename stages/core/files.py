@@ -1,14 +1,14 @@
 """Files between the stages: never half written, and a clear error when one is missing."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
 from stages.core.errors import UserError
 
 
 @contextmanager
-def atomic_write(path: str) -> Iterator[str]:
+def atomic_write(path: str) -> Generator[str, None, None]:
     """Yield the path of a temporary file that replaces `path` if the block succeeds.
 
     `path` always holds either the old or the new content, and the temporary file never remains.

@@ -3,14 +3,14 @@
 import gc
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
 
 @contextmanager
-def without_gc() -> Iterator[None]:
+def without_gc() -> Generator[None, None, None]:
     """Import inside the block without garbage collection, then or later, of what is imported.
 
     torch and Matplotlib create some hundred thousand objects that live to the end. The garbage
@@ -26,7 +26,7 @@ def without_gc() -> Iterator[None]:
 
 
 @contextmanager
-def skip_dynamo() -> Iterator[None]:
+def skip_dynamo() -> Generator[None, None, None]:
     """Spare optimizers the import of torch's compiler, which takes a second and is not used.
 
     torch.optim imports torch._dynamo when the first optimizer is created, to mark its methods for

@@ -7,7 +7,7 @@ drawing itself.
 """
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -64,7 +64,7 @@ FRAME_MS, LAST_FRAME_MS = 60, 2000
 
 
 @contextmanager
-def figure_style() -> Iterator[None]:
+def figure_style() -> Generator[None, None, None]:
     """Build and save figures with Matplotlib's defaults and STYLE inside the block."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
