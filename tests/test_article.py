@@ -15,9 +15,10 @@ import torch
 import yaml
 
 import article_in_numpy
-from conftest import ARTICLE, PROJECT, run
+from conftest import ARTICLE, PROJECT, params_of, run
 from stages.shared.models import build_network, initialize
 from stages.shared.theory import least_squares
+from stages.train_classifier import fit
 
 
 def committed(name: str) -> dict[str, Any]:
@@ -116,3 +117,55 @@ def test_committed_results_are_small() -> None:
     names = run("git", "ls-files", "-co", "--exclude-standard", "metrics", cwd=PROJECT).stdout
     sizes = [(PROJECT / name).stat().st_size for name in names.splitlines()]
     assert 100_000 < sum(sizes) < 500_000
+
+
+# What the docs say of them
+
+
+def test_results_page_shows_the_committed_numbers() -> None:
+    page = (PROJECT / "docs/results.md").read_text(encoding="utf-8")
+    metrics = committed("evaluate.json")
+    regression, classifier = metrics["regression"], metrics["classifier"]
+    for number in (
+        regression["weight"],
+        regression["least_squares_weight"],
+        regression["least_squares_loss"],
+        regression["test"]["mse"],
+        regression["test"]["r2"],
+        regression["noise_r2"],
+        classifier["bayes_accuracy"],
+        classifier["bayes_cross_entropy"],
+        classifier["loss_floor"],
+        classifier["test"]["accuracy"],
+        classifier["test"]["cross_entropy"],
+        classifier["train"]["accuracy"],
+        committed("train_regression.json")["train_regression"]["loss"],
+        committed("train_classifier.json")["train_classifier"]["loss"],
+    ):
+        assert str(number) in page
+
+
+def test_comparing_page_shows_the_committed_table_of_optimizers() -> None:
+    page = (PROJECT / "docs/comparing.md").read_text(encoding="utf-8")
+    with open(PROJECT / "metrics/optimizers.csv", newline="") as file:
+        rows = [[cell.removesuffix(".0") or "-" for cell in row] for row in csv.reader(file)]
+    assert len(rows) == 25
+    for row in rows:
+        assert f"| {' | '.join(row)} |\n" in page
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "loss_on"), [("RMSprop", "probabilities"), ("SGD", "logits")]
+)
+def test_committed_table_of_optimizers_is_what_training_gives(optimizer: str, loss_on: str) -> None:
+    changes = {"optimizer": {"name": optimizer, "lr": 1e-3}, "loss_on": loss_on}
+    section = params_of("train_classifier", {**changes, "epochs": 1000, "snapshots": [0]})
+    X, y = map(torch.from_numpy, article_in_numpy.classification_data())
+    network = build_network(n_features=2, hidden=10, n_classes=2)
+    initialize(network, torch.Generator().manual_seed(0))
+    history, _ = fit(X, y, network.double(), section)
+    target = 0.99 * committed("evaluate.json")["classifier"]["bayes_accuracy"]
+    epochs = next((str(epoch) for epoch, _, accuracy in history if accuracy >= target), "")
+    with open(PROJECT / "metrics/optimizers.csv", newline="") as file:
+        (row,) = (row for row in csv.reader(file) if row[:2] == [optimizer, loss_on])
+    assert (row[2].removesuffix(".0"), float(row[3])) == (epochs, float(f"{history[-1][1]:.6g}"))
