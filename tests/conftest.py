@@ -1,7 +1,7 @@
 """What the tests share: the article's parameters, small pipelines, clones, and a browser.
 
-No test reads the project's params.yaml, so that all pass in a fork with other values; the one
-exception is test_article.py.
+No test depends on the values in the project's params.yaml, so that all pass in a fork with other
+values; the one exception is test_article.py.
 """
 
 import importlib

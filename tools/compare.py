@@ -21,12 +21,12 @@ import re
 from collections.abc import Iterator, Sequence
 
 from stages.core.errors import UserError
+from stages.core.params import did_you_mean
 from tools.cli import make_parser, run
 from tools.results import (
     WORKSPACE,
     Result,
     by_seeds,
-    did_you_mean,
     is_number,
     is_stale,
     list_experiments,
@@ -135,7 +135,8 @@ def crossed(a: Result, b: Result, metric: str, sign: str, bound: float) -> str:
         lacking = [side.name for side in (a, b) if not is_number(side.metrics.get(metric))]
         raise UserError(
             f"--fail-on must name a metric that both sides have; got '{metric}', which "
-            f"{' and '.join(lacking)} lacks." + did_you_mean(metric, a.metrics.keys() & b.metrics)
+            f"{' and '.join(lacking)} lacks."
+            + did_you_mean(metric, sorted(a.metrics.keys() & b.metrics))
         )
     change = format_change(old, new)
     is_crossed = float(change) < bound if sign == "<" else float(change) > bound

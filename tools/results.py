@@ -1,6 +1,5 @@
 """Results of a Git revision, a DVC experiment or the workspace, and running DVC for new ones."""
 
-import difflib
 import math
 import re
 import subprocess
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from stages.core.errors import UserError
+from stages.core.params import did_you_mean
 from stages.shared.metrics import flatten
 
 if TYPE_CHECKING:
@@ -136,15 +136,9 @@ def resolve(name: str, experiments: Mapping[str, str]) -> str | None:
     if not commit:
         raise UserError(
             f"A and B must be Git revisions, DVC experiments or workspace; got '{name}'."
-            + did_you_mean(name, experiments)
+            + did_you_mean(name, list(experiments))
         )
     return commit
-
-
-def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """Return the question whether the closest of `choices` was meant, or nothing."""
-    close = difflib.get_close_matches(name, choices, n=1)
-    return f" Did you mean '{close[0]}'?" if close else ""
 
 
 def read_result(repo: "Repo", name: str, commit: str | None) -> Result:
