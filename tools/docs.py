@@ -29,6 +29,7 @@ from tools.cli import make_parser, run
 PROJECT = Path(__file__).parents[1]
 PAGES = ("README.md", "docs/experiments.md", "docs/comparing.md", "docs/your-data.md")
 MARK = "=-=-="  # printed after each command
+TIMEOUT = 1200  # seconds for one page
 VOLATILE = (r"\b[0-9a-f]{7}\b", r"\b\d\d:\d\d [AP]M\b")  # commit hashes, times of day
 MERGE = """python - <<'END'
 from pathlib import Path
@@ -109,15 +110,19 @@ def make_clones(folder: Path) -> tuple[Path, Path]:
 
 def shell(script: str, folder: Path) -> str:
     """Run a script in `folder` and return what it prints; raise UserError if it fails."""
-    ended = subprocess.run(
-        ("bash", "-c", script),
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
+    try:
+        ended = subprocess.run(
+            ("bash", "-c", script),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=TIMEOUT,
+        )
+    except subprocess.TimeoutExpired:
+        raise UserError(f"The commands of a page took more than {TIMEOUT} seconds.") from None
     if ended.returncode:
         raise UserError(f"A script failed in a clone of the project: {ended.stdout.strip()}")
     return ended.stdout
