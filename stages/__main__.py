@@ -27,10 +27,8 @@ from stages.core.startup import skip_dynamo, without_gc
 def run(stage: str) -> None:
     """Run a stage. Its parameters are checked before the slow imports."""
     params = read_params(STAGES[stage])
-    if isinstance(params, TrainRegression):
-        check_device(params.device, params.train_regression.dtype)
-    if isinstance(params, TrainClassifier):
-        check_device(params.device, params.train_classifier.dtype)
+    if isinstance(params, TrainRegression | TrainClassifier):
+        check_device(params.device, params.dtype)
     with without_gc():
         module = importlib.import_module(f"stages.{stage}")
     with skip_dynamo():
@@ -59,3 +57,5 @@ if __name__ == "__main__":
         main(sys.argv[1:])
     except UserError as error:
         sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)

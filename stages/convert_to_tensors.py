@@ -62,6 +62,10 @@ def convert_regression(params: TableParams) -> tuple[Tensors, Metadata]:
     """Return x and y of each split, float64 (n,), and their metadata; several features are 2-D."""
     table = read_table(params.table, params.target, params.features)
     y = to_float64(table.column(params.target), table.path, params.target)
+    if len(y) < 2:
+        raise UserError(
+            f"{table.path} must have two or more rows, one to train on and one to test; it has one."
+        )
     if np.ptp(y) == 0:
         raise UserError(
             f"{table.path}: the target {params.target} must vary; it is {y[0]:g} in every row. "
@@ -172,20 +176,19 @@ def feature_names(table: Table) -> tuple[str, ...]:
 
 
 def find_truth(model: type[Truth], table: Table, metadata: Metadata) -> Truth | None:
-    """Return the simulation that the table was drawn from, if the tensors are still all of it."""
+    """Return the simulation that the table was drawn from, if its columns are all used."""
     try:
         truth = model.model_validate_json(table.truth or "null")
     except ValidationError:
         return None
-    n_rows = table.columns.num_rows
-    return truth if truth.describes(metadata.features, metadata.target, n_rows) else None
+    return truth if truth.describes(metadata.features, metadata.target) else None
 
 
 def report_table(table: Table, test: np.ndarray) -> None:
     """Print what was read."""
     n_features = table.columns.num_columns - 1
     features = "1 feature" if n_features == 1 else f"{n_features} features"
-    left_out = f", without {', '.join(table.left_out)} (not numeric, or an index)"
+    left_out = f"; left out: {', '.join(table.left_out)} (not numeric, or a pandas index)"
     print(
         f"{table.path}: {len(test)} rows, {test.sum()} of them for testing, {features}"
         f"{left_out if table.left_out else ''}"

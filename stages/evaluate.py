@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from stages.core.errors import UserError
 from stages.core.schema import Evaluate
 from stages.figures import classifier as classifier_figures
 from stages.figures import regression as regression_figures
@@ -50,8 +51,9 @@ def main(_params: Evaluate) -> None:
 
 def evaluate_regression() -> Metrics:
     """Return the metrics of the regression and draw its figures."""
-    tensors, _ = load_tensors("data/tensors/regression.safetensors")
+    tensors, data = load_tensors("data/tensors/regression.safetensors")
     weight, bias, metadata = load_regression("data/models/regression.safetensors")
+    check_same_run(data == metadata.without_loss())
     columns = ["epoch", "loss", *coefficient_names(metadata.features, bias is not None)]
     history = read_history("metrics/train_regression.csv", columns)
     metrics = regression_metrics(tensors, weight, bias, metadata)
@@ -61,18 +63,29 @@ def evaluate_regression() -> Metrics:
 
 def evaluate_classifier() -> Metrics:
     """Return the metrics of the classifier, draw its figures and write its confusion pairs."""
-    tensors, _ = load_tensors("data/tensors/classification.safetensors")
+    tensors, data = load_tensors("data/tensors/classification.safetensors")
     network, metadata = load_classifier("data/models/classifier.safetensors")
+    check_same_run(data == metadata.without_loss())
     snapshots = load_snapshots("data/models/classifier_snapshots.safetensors")
     history = read_history("metrics/train_classifier.csv", ["epoch", "loss", "accuracy"])
+    check_same_run(max(snapshots) < len(history["epoch"]))
     metrics = classifier_metrics(tensors, network, metadata)
-    data = classifier_data(tensors, network, snapshots, history, metrics, metadata)
-    classifier_figures.draw(FIGURES, data)
+    figures = classifier_data(tensors, network, snapshots, history, metrics, metadata)
+    classifier_figures.draw(FIGURES, figures)
     labels = np.array([str(label) for label in metadata.labels], dtype=object)
     actual, predicted = tensors["y_test"], predict(network, tensors["X_test"])
     pairs = list(zip(labels[actual], labels[predicted], strict=True))
     write_csv("metrics/confusion.csv", ["actual", "predicted"], pairs)
     return metrics
+
+
+def check_same_run(is_same: bool) -> None:
+    """Raise UserError if tensors, models and histories do not belong together."""
+    if not is_same:
+        raise UserError(
+            "The tensors, models and histories in data/ and metrics/ are from different runs; run "
+            "`dvc repro`."
+        )
 
 
 def regression_scores(y: Tensor, y_hat: Tensor) -> dict[str, float | None]:

@@ -208,7 +208,7 @@ def read_tensors(path: str) -> tuple[Metadata, list[int]]:
 def describe_source(truth: RegressionTruth | ClassificationTruth | None) -> str:
     """Return the parameters of the simulation that the data was drawn with, if it was."""
     if truth is None:
-        return "custom table"
+        return "no known simulation"
     values = truth.model_dump()
     seed = values.pop("seed")
     rest = (f"{key} {format_value(value)}" for key, value in values.items())

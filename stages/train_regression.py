@@ -85,7 +85,7 @@ def lr_hint(x: Tensor, section: TrainRegressionSection) -> str:
     numerator = "n" if section.loss_reduction == "mean" else "1"
     curvature = "sum(x^2)" if x.dim() == 1 and not section.bias else "largest eigenvalue of X^T X"
     bound = largest_stable_lr(x.cpu().numpy(), section.loss_reduction, section.bias)
-    return f"Plain SGD diverges here from lr {numerator} / {curvature} = {bound:.6g} on. "
+    return f"Plain SGD diverges here for lr >= {numerator} / {curvature} = {bound:.6g}. "
 
 
 def save(

@@ -1,6 +1,7 @@
 """From tables to tensors: types, split, labels, scaling, and what the data says of itself."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -228,16 +229,17 @@ def copy_table(path: str, extra_rows: int = 0, drop: tuple[str, ...] = ()) -> st
     return "copy.parquet"
 
 
-def test_truth_survives_a_copy_under_another_name(generated: Change) -> None:
-    params = table_params("regression", copy_table(RAW_REGRESSION), target="y")
+def test_truth_survives_a_copy_of_the_file(generated: Change) -> None:
+    shutil.copy(RAW_REGRESSION, "copy.parquet")
+    params = table_params("regression", "copy.parquet", target="y")
     assert convert_regression(params)[1].truth is not None
 
 
-def test_truth_survives_another_split(generated: Change) -> None:
+def test_table_that_was_written_anew_has_no_truth(generated: Change) -> None:
     path = copy_table(RAW_CLASSIFICATION, drop=("split",))
     tensors, metadata = convert_classification(table_params("classification", path, target="label"))
     assert len(tensors["y_test"]) == 4  # 20 % of the 8 of each class
-    assert isinstance(metadata.truth, ClassificationTruth)
+    assert metadata.truth is None
 
 
 @pytest.mark.parametrize("extra_rows", [-1, 1])
@@ -275,7 +277,9 @@ def test_table_that_pandas_wrote_again_has_no_truth(generated: Change) -> None:
 
 @pytest.mark.parametrize("truth", ["", "{", "{}", '{"seed": 0}'])
 def test_description_that_is_none_of_ours_is_ignored(generated: Change, truth: str) -> None:
-    table = pq.read_table(RAW_REGRESSION).replace_schema_metadata({"truth": truth})
+    checksum = pq.read_metadata(RAW_REGRESSION).metadata[b"checksum"]
+    described = {"truth": truth, "checksum": checksum}
+    table = pq.read_table(RAW_REGRESSION).replace_schema_metadata(described)
     pq.write_table(table, "my.parquet")
     params = table_params("regression", "my.parquet", target="y")
     assert convert_regression(params)[1].truth is None
@@ -330,7 +334,7 @@ def test_wrong_word_in_the_split_is_rejected(folder: None, task: str, word: str)
 def test_rejected_table_leaves_the_tensors_as_they_are(finished: Change, task: str) -> None:
     before = [Path(path).read_bytes() for path in (REGRESSION, CLASSIFICATION, METRICS)]
     finished({f"convert_to_tensors.{task}.target": "nothing"})
-    with pytest.raises(UserError, match="column nothing does not exist"):
+    with pytest.raises(UserError, match="column 'nothing' does not exist"):
         call_stage("convert_to_tensors")
     assert [Path(path).read_bytes() for path in (REGRESSION, CLASSIFICATION, METRICS)] == before
 
@@ -381,6 +385,6 @@ def test_columns_that_are_left_out_are_printed(
 ) -> None:
     convert("regression", "a,day,t,n\n1,2026-01-01,2,u\n4,2026-01-02,5,v\n7,x,8,w\n")
     assert capsys.readouterr().out == (
-        "my.csv: 3 rows, 1 of them for testing, 1 feature, without day, n (not numeric, or an "
-        "index)\n"
+        "my.csv: 3 rows, 1 of them for testing, 1 feature; left out: day, n (not numeric, or "
+        "a pandas index)\n"
     )

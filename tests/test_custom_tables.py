@@ -377,3 +377,31 @@ def test_simulation_is_not_read(small: Change, drawn: dict) -> None:
     small(dict.fromkeys(key for key in SMALL if key.startswith("generate_data")))
     assert run_on(*make_tables(2), STANDARDIZED)["regression"]["test"]["mse"] > 0
     assert not Path("data/raw").exists()
+
+
+def test_theory_gives_way_to_baselines_for_edited_values(copied: Change, drawn: dict) -> None:
+    regression, classification = map(pq.read_table, COPIES.values())
+    regression = regression.set_column(1, "y", [np.array(regression["y"]) * 100])
+    classification = classification.set_column(2, "label", [np.arange(16) % 3])
+    for table, path in zip((regression, classification), COPIES.values(), strict=True):
+        described = pq.read_metadata(path).metadata  # which other writers may keep
+        kept = {key: described[key] for key in (b"truth", b"checksum")}
+        pq.write_table(table.replace_schema_metadata(kept), path)
+    metrics = run_stages(COPIES | {"train_regression.optimizer.lr": 1e-6})
+    found = {*metrics["classifier"], *metrics["regression"]}
+    assert not {"noise_variance", "bayes_accuracy"} & found
+
+
+def test_curves_refer_to_the_training_rows_and_to_the_norm_of_the_weights(
+    small: Change, drawn: dict
+) -> None:
+    line, classes = make_tables(2)
+    line["t"] = 3 * line["f0"] - 4 * line["f1"]
+    classes = classes.assign(split=np.where(np.arange(40) % 5, "train", "test"))
+    classes = classes[(classes["split"] == "train") | (classes["t"] == "u") | (classes.index < 10)]
+    metrics = run_on(line, classes)
+    majority = metrics["classifier"]["majority"]
+    assert majority["train"] != majority["test"]
+    expected = pytest.approx(majority["train"]["accuracy"], rel=1e-5)
+    assert drawn["classifier"].reference == ("majority class", expected)
+    assert drawn["regression"].least_squares_weight == pytest.approx(5, rel=1e-5)

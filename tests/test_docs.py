@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from conftest import PROJECT, call_stage, run
+from stages.core.errors import UserError
 from stages.core.schema import STAGES
 from tools import docs
 
@@ -138,3 +139,73 @@ def test_output_that_differs_is_reported_and_replaced(tmp_path):
     assert "-one\n+two" in difference
     text = "".join(part.text + part.output for part in docs.update(parts, printed))
     assert text == "```console\n$ echo two\ntwo\n$ echo ok\nok\n```\n"
+
+
+STALE = "```console\n$ echo two\none\n```\n"
+
+
+@pytest.fixture
+def stale_pages(tmp_path, monkeypatch):
+    """Work beside pages whose output is stale; return the kinds of clones that pages ran in."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("p.md", "README.md"):
+        Path(name).write_text(STALE)
+    clones = (tmp_path / "fresh", tmp_path / "finished")
+    for clone in clones:
+        clone.mkdir()
+        (clone / clone.name).touch()
+    monkeypatch.setattr(docs, "make_clones", lambda _: clones)
+    kinds, run_parts = [], docs.run_parts
+
+    def spy(parts, clone):
+        kinds.append(next(clone.iterdir()).name)
+        return run_parts(parts, clone)
+
+    monkeypatch.setattr(docs, "run_parts", spy)
+    return kinds
+
+
+def test_check_reports_and_writes_nothing(stale_pages):
+    with pytest.raises(UserError, match=r"^p.md must show what the commands print"):
+        docs.main(["--check", "p.md"])
+    assert Path("p.md").read_text() == STALE
+
+
+def test_stale_output_is_updated_without_an_error(stale_pages):
+    docs.main(["p.md"])
+    assert Path("p.md").read_text() == STALE.replace("one", "two")
+
+
+def test_readme_runs_in_a_fresh_clone(stale_pages):
+    docs.main(["README.md", "p.md"])
+    assert stale_pages == ["fresh", "finished"]
+
+
+@pytest.mark.parametrize("arguments", [["p.md"], ["--check", "p.md"]])
+def test_program_that_fails_is_reported(stale_pages, arguments):
+    Path("p.md").write_text("```python\n1 / 0\n```\n")
+    with pytest.raises(UserError, match="ZeroDivisionError|must show"):
+        docs.main(arguments)
+
+
+@pytest.mark.parametrize(
+    ("page", "sentence"),
+    [("nope.md", "nope.md is missing"), ("p.md", "ended its shell")],
+)
+def test_page_that_cannot_be_run_is_reported(stale_pages, page, sentence):
+    Path("p.md").write_text("```console\n$ exit 0\n$ echo a\n```\n")
+    with pytest.raises(UserError, match=sentence):
+        docs.main([page])
+
+
+@pytest.mark.parametrize("text", ["```console\n$ a\n", "```console\n$ a \\\n"])
+def test_block_that_is_never_closed_is_read_to_its_end(text):
+    assert "".join(part.text + part.output for part in docs.parse(text)) == text
+
+
+@pytest.mark.parametrize("page", [*docs.PAGES, "docs/performance.md"])
+def test_page_shows_no_traceback_and_its_programs_compile(page):
+    assert "Traceback" not in TEXT[page]
+    assert "<!--" not in TEXT[page]
+    for block in re.findall(r"^```python\n(.*?)^```", TEXT[page], flags=re.DOTALL | re.MULTILINE):
+        compile(block, page, "exec")

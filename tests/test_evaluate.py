@@ -450,3 +450,26 @@ def test_metrics_are_sorted_and_rounded(finished: Change) -> None:
     assert text == json.dumps(content, indent=2, sort_keys=True) + "\n"
     mse = content["regression"]["test"]["mse"]
     assert mse == float(f"{mse:.6g}")
+
+
+@pytest.mark.parametrize(
+    ("changes", "stage"),
+    [
+        ({"convert_to_tensors.classification.standardize": True}, "convert_to_tensors"),
+        ({"convert_to_tensors.regression.standardize": True}, "convert_to_tensors"),
+    ],
+)
+def test_tensors_and_models_of_different_runs_are_rejected(
+    finished: Change, changes: dict[str, Any], stage: str
+) -> None:
+    finished(changes)
+    call_stage(stage)
+    with pytest.raises(UserError, match="are from different runs; run `dvc repro`"):
+        call_stage("evaluate")
+
+
+def test_history_that_ends_before_the_last_snapshot_is_rejected(finished: Change) -> None:
+    path = Path("metrics/train_classifier.csv")
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:4]))
+    with pytest.raises(UserError, match="are from different runs"):
+        call_stage("evaluate")

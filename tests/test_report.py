@@ -152,7 +152,7 @@ def test_custom_table_is_described(custom_folder: Path) -> None:
     rows = table_rows(read_report(custom_folder))
     start = rows.index(["table", CUSTOM["convert_to_tensors.classification.table"]])
     assert rows[start + 1 : start + 7] == [
-        ["source", "custom table"],
+        ["source", "no known simulation"],
         ["target", "<i>kind</i>"],
         ["features", f"{MARKUP}, {LONG}, z"],
         ["classes", f"<u>{LONG}0</u>, <u>{LONG}1</u>"],
@@ -263,7 +263,7 @@ def test_source_is_the_simulation_if_there_was_one() -> None:
     truth = RegressionTruth(seed=1, n_samples=2, n_test=3, weight=4.0, noise_std=0.5)
     expected = "simulated with seed 1, n_samples 2, n_test 3, weight 4.0, noise_std 0.5"
     assert describe_source(truth) == expected
-    assert describe_source(None) == "custom table"
+    assert describe_source(None) == "no known simulation"
 
 
 def test_import_is_light() -> None:
@@ -365,3 +365,7 @@ def test_animation_is_left_out_for_those_who_prefer_no_motion(page: Any) -> None
     assert style(page, ".animation", "display") == "block"
     page.emulate_media(reduced_motion="reduce")
     assert style(page, ".animation", "display") == "none"
+
+
+def test_one_name_that_is_left_out_is_counted() -> None:
+    assert join_names(["x"] * (MAX_NAMES + 1)).endswith("x … and 1 more")

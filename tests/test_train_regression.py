@@ -133,7 +133,7 @@ def test_divergence_is_reported_with_epoch_lr_and_bound() -> None:
         history(optimizer=sgd(1.0))
     assert str(error.value) == (
         "train_regression: the loss must stay finite; it is inf at epoch 55 with SGD and lr 1.0. "
-        "Plain SGD diverges here from lr 1 / sum(x^2) = 0.0029985 on. "
+        "Plain SGD diverges here for lr >= 1 / sum(x^2) = 0.0029985. "
         "Lower train_regression.optimizer.lr in params.yaml."
     )
 
@@ -155,7 +155,7 @@ def test_hint_on_the_lr_gives_its_own_bound(
     x: Tensor, section: TrainRegressionSection, hint: str
 ) -> None:
     bound = largest_stable_lr(x.numpy(), section.loss_reduction, section.bias)
-    assert lr_hint(x, section) == f"Plain SGD diverges here from lr {hint} = {bound:.6g} on. "
+    assert lr_hint(x, section) == f"Plain SGD diverges here for lr >= {hint} = {bound:.6g}. "
 
 
 def test_no_bound_is_claimed_for_other_optimizers() -> None:
@@ -259,14 +259,14 @@ def test_divergence_leaves_the_results_as_they_are(finished: Change) -> None:
 def test_weight_beyond_float32_is_rejected(finished: Change) -> None:
     before = Path(MODEL).read_bytes()
     finished({"train_regression.optimizer.lr": 1e4, "train_regression.epochs": 10})
-    with pytest.raises(UserError, match=r"must fit float32, .* training diverged\. Lower the opt"):
+    with pytest.raises(UserError, match=r"must fit float32, .* or lower the optimizer's lr"):
         call_stage("train_regression")
     assert Path(MODEL).read_bytes() == before
 
 
 def test_loss_that_is_infinite_before_any_update_is_not_blamed_on_the_lr(finished: Change) -> None:
     finished({"train_regression.dtype": "float32", "train_regression.initial_weight": 1e30})
-    with pytest.raises(UserError, match="at epoch 0 .* No update has been made yet: use smaller"):
+    with pytest.raises(UserError, match="at epoch 0 .* No update has been made yet: rescale"):
         call_stage("train_regression")
 
 

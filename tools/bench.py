@@ -8,7 +8,6 @@ the stages import; that of a training loop is the same loop written without func
 same numbers.
 """
 
-import argparse
 import gc
 import os
 import shutil
@@ -25,10 +24,10 @@ import yaml
 from torch import nn, optim
 
 from stages import train_classifier, train_regression
-from stages.core.params import read_params
-from stages.core.schema import TrainClassifier, TrainRegression
+from stages.core.optimizers import SGD, RMSprop
+from stages.core.schema import TrainClassifierSection, TrainRegressionSection
 from stages.shared.models import build_network, initialize
-from stages.shared.tensors import load_tensors
+from tools import cli
 
 PROJECT = Path(__file__).parents[1]
 # What each stage needs from other packages.
@@ -52,7 +51,7 @@ Loop = Callable[[], object]
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = cli.make_parser("bench", __doc__)
     parser.add_argument("--rounds", type=int, default=5, help="measurements of each (default: 5)")
     rounds = parser.parse_args().rounds
     torch.set_num_threads(1)
@@ -74,7 +73,6 @@ def main() -> None:
             row("`dvc repro -f`, all stages", in_both("dvc", "repro", "-f"), "1.25"),
             row("`dvc repro`, nothing changed", in_both("dvc", "repro"), "1.2"),
         ]
-        os.chdir(project)
         for name, loops in (("regression", regression_loops), ("classifier", classifier_loops)):
             rows.append(row(f"training loop, {name}", measure(20 * rounds, *loops()), "1.02"))
     print("| what | here | floor | ratio | target |", "|---|---|---|---|---|", sep="\n")
@@ -134,9 +132,16 @@ def make_floor(folder: Path) -> None:
 
 def regression_loops() -> tuple[Loop, Loop]:
     """Return the stage's training of one weight, and the same loop without functions."""
-    section = read_params(TrainRegression).train_regression
-    tensors, _ = load_tensors("data/tensors/regression.safetensors")
-    x, y = tensors["x_train"], tensors["y_train"]
+    section = TrainRegressionSection(
+        initial_weight=0.1,
+        bias=False,
+        epochs=100,
+        loss_reduction="sum",
+        dtype="float64",
+        optimizer=SGD(name="SGD", lr=1e-4),
+    )
+    x = torch.linspace(0, 1, 1000, dtype=torch.float64)
+    y = 2 * x + 0.3 * torch.randn(1000, dtype=torch.float64)
 
     def ours() -> object:
         weight = torch.tensor(0.1, dtype=torch.float64, requires_grad=True)
@@ -148,7 +153,8 @@ def regression_loops() -> tuple[Loop, Loop]:
         optimizer = optim.SGD([weight], lr=1e-4)
         history = []
         for epoch in range(100):
-            loss = loss_function(x * weight, y)
+            y_hat = x * weight
+            loss = loss_function(y_hat, y)
             history.append((epoch, loss.item(), weight.item()))
             optimizer.zero_grad()
             loss.backward()
@@ -162,9 +168,17 @@ def regression_loops() -> tuple[Loop, Loop]:
 
 def classifier_loops() -> tuple[Loop, Loop]:
     """Return the stage's training of the network, and the same loop without functions."""
-    section = read_params(TrainClassifier).train_classifier
-    tensors, _ = load_tensors("data/tensors/classification.safetensors")
-    X, y = tensors["X_train"].double(), tensors["y_train"]
+    section = TrainClassifierSection(
+        seed=0,
+        hidden=10,
+        epochs=51,
+        loss_on="probabilities",
+        dtype="float64",
+        snapshots=(0, 1, 2, 3, 4, 10, 50),
+        optimizer=RMSprop(name="RMSprop", lr=1e-3),
+    )
+    y = torch.arange(2000) % 2
+    X = 0.2 + 0.6 * y[:, None] + 0.25 * torch.randn(2000, 2, dtype=torch.float64)
 
     def new_network() -> nn.Sequential:
         network = build_network(n_features=2, hidden=10, n_classes=2).double()
@@ -198,4 +212,4 @@ def classifier_loops() -> tuple[Loop, Loop]:
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main)

@@ -22,3 +22,5 @@ def run(main: Callable[[], None]) -> None:
         main()
     except UserError as error:
         sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)

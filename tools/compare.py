@@ -135,7 +135,7 @@ def crossed(a: Result, b: Result, metric: str, sign: str, bound: float) -> str:
         lacking = [side.name for side in (a, b) if not is_number(side.metrics.get(metric))]
         raise UserError(
             f"--fail-on must name a metric that both sides have; got '{metric}', which "
-            f"{' and '.join(lacking)} lacks."
+            f"{' and '.join(lacking)} {'lacks' if len(lacking) == 1 else 'lack'}."
             + did_you_mean(metric, sorted(a.metrics.keys() & b.metrics))
         )
     change = format_change(old, new)

@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stages.core.errors import UserError
+from stages.core.files import require_file
 from tools.cli import make_parser, run
 
 PROJECT = Path(__file__).parents[1]
@@ -64,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--check", action="store_true", help="report instead of updating")
     parser.add_argument("pages", nargs="*", default=PAGES, metavar="PAGE")
     options = parser.parse_args(arguments)
+    for page in options.pages:
+        require_file(page)
     failed = []
     with tempfile.TemporaryDirectory() as folder:
         fresh, finished = make_clones(Path(folder))
@@ -74,13 +77,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
             printed = run_parts(shown, clone)
             differences = list(compare(page, shown, printed))
             print(f"{page}: {sum(bool(part.script) for part in shown)} commands", *differences)
-            if differences:
+            if differences and options.check:
                 failed.append(page)
-            if differences and not options.check:
+            elif differences:
                 text = "".join(part.text + part.output for part in update(shown, printed))
                 Path(page).write_text(text, encoding="utf-8")
-    if failed and options.check:
+            check_programs(page, shown, printed)
+    if failed:
         raise UserError(f"{', '.join(failed)} must show what the commands print; run `make docs`.")
+
+
+def check_programs(page: str, shown: Sequence[Part], printed: Sequence[str]) -> None:
+    """Raise UserError for a program or settings that print anything, such as a traceback."""
+    for part, output in zip(shown, printed, strict=True):
+        if part.script and not part.text and output:
+            raise UserError(f"{page}: a program must print nothing; it printed: {output.strip()}")
 
 
 def make_clones(folder: Path) -> tuple[Path, Path]:
@@ -144,11 +155,11 @@ def parse(page: str) -> Iterator[Part]:
             yield Part(line)
         elif language == "console" and line.startswith("$ "):
             command = line
-            while command.endswith("\\\n"):
+            while command.endswith("\\\n") and number < len(lines):
                 command += lines[number]
                 number += 1
             output = ""
-            while not lines[number].startswith(("$ ", "```")):
+            while number < len(lines) and not lines[number].startswith(("$ ", "```")):
                 output += lines[number]
                 number += 1
             yield Part(command, command[2:].strip(), output)
@@ -162,8 +173,11 @@ def run_parts(parts: Sequence[Part], clone: Path) -> list[str]:
     """Run the commands in one shell and return the output of each part."""
     steps = [f"{part.script}\necho; echo '{MARK}'" for part in parts if part.script]
     printed = shell("\n".join(['export PATH="$PWD/.venv/bin:$PATH"', *steps]), clone)
-    outputs = iter(printed.split(f"\n{MARK}\n"))
-    return [clean(next(outputs)) if part.script else "" for part in parts]
+    outputs = printed.split(f"\n{MARK}\n")
+    if len(outputs) != len(steps) + 1:
+        raise UserError(f"A command of a page ended its shell after: {outputs[-1].strip()}")
+    iterator = iter(outputs)
+    return [clean(next(iterator)) if part.script else "" for part in parts]
 
 
 def clean(output: str) -> str:

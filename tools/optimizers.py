@@ -22,6 +22,7 @@ import numpy as np
 
 from stages.core.errors import UserError
 from stages.core.optimizers import OPTIMIZERS
+from stages.core.params import did_you_mean
 from stages.core.startup import without_gc
 from stages.shared.metrics import write_csv
 from tools.cli import make_parser, run
@@ -95,7 +96,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     names = list(dict.fromkeys(options.only.split(",")))
     for name in names:
         if name not in OPTIMIZERS:
-            raise UserError(f"--only must list some of {{{', '.join(OPTIMIZERS)}}}; got '{name}'.")
+            raise UserError(
+                f"--only must list some of {{{', '.join(OPTIMIZERS)}}}; got '{name}'."
+                + did_you_mean(name, list(OPTIMIZERS))
+            )
     if options.epochs < 1:
         raise UserError(f"--epochs must be an integer >= 1; got {options.epochs}.")
     with open_repo() as repo:

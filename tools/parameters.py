@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from stages.core.errors import UserError
+from stages.core.files import require_file
 from stages.core.optimizers import OPTIMIZERS, OptimizerParams
 from stages.core.params import FILE
 from stages.core.schema import STAGES
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = make_parser("parameters", __doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if stale")
     check = parser.parse_args(arguments).check
+    require_file(FILE)
     page = make_page(Path(FILE).read_text(encoding="utf-8"))
     if not check:
         write_text(PAGE, page)

@@ -38,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         discard_output()
         raise UserError(f"Standard output cannot be written: {error.strerror or error}.") from None
     if options.output:
-        print(f"{options.output}: {n_rows} predictions of {model.metadata.target}")
+        predictions = "1 prediction" if n_rows == 1 else f"{n_rows} predictions"
+        print(f"{options.output}: {predictions} of {model.metadata.target}")
 
 
 def check_paths(model: str, table: str, output: str | None) -> None:

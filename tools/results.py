@@ -95,7 +95,7 @@ def open_repo() -> "Generator[Repo, None, None]":
     Raises UserError where there is no repository of Git or of DVC, and for an error of DVC's.
     """
     if git("rev-parse", "--git-dir") is None:
-        raise UserError("This must run in a Git repository; here is none.")
+        raise UserError("Run this inside a Git repository; this folder is not in one.")
     from dvc.exceptions import DvcException, NotDvcRepoError  # takes 0.2 s
     from dvc.repo import Repo
 
@@ -103,7 +103,7 @@ def open_repo() -> "Generator[Repo, None, None]":
         with Repo() as repo:
             yield repo
     except NotDvcRepoError:
-        raise UserError("This must run in a DVC repository; here is none.") from None
+        raise UserError("Run this inside a DVC repository; this folder is not in one.") from None
     except DvcException as error:
         raise UserError(f"DVC reported an error: {error}") from None
 

@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if missing:
         workspace, found = read_repeats()
     if len(found) < 2:
-        raise UserError("SEED must differ from the workspace's own, which is all that was run.")
+        raise UserError("Give at least one SEED other than the workspace's own.")
     print(format_table(HEAD, list(variation_rows(workspace, found))))
 
 

@@ -12,22 +12,22 @@ def check_device(device: str, dtype: str) -> None:
     """Raise UserError if `device` cannot work here, as far as one can tell without torch.
 
     CUDA needs the driver's library (for AMD, the driver's device file), and MPS is part of macOS.
-    What a driver says of its GPUs only torch can ask: `select_device` does.
+    Only torch can ask the driver which GPUs it has: `select_device` does.
     """
     if device == "cuda" and not has_gpu_driver():
         raise UserError(
-            "params.yaml: device must be cpu or auto on this machine; got 'cuda', and there is no "
-            "NVIDIA or AMD driver. Set device: cpu."
+            "params.yaml: device 'cuda' needs an NVIDIA or AMD driver, and this machine has none. "
+            "Set device: cpu or auto."
         )
     if device == "mps" and sys.platform != "darwin":
         raise UserError(
-            "params.yaml: device must be one of {cpu, cuda, auto} on this machine; got 'mps', "
-            "which is part of macOS. Set device: cpu."
+            "params.yaml: device 'mps' needs macOS, and this is another system. Set device: cpu or "
+            "auto."
         )
     if device == "mps" and dtype == "float64":
         raise UserError(
-            "params.yaml: device must be cpu or cuda with dtype float64; got 'mps', which has no "
-            "float64. Set device: cpu, or dtype: float32 for this stage."
+            "params.yaml: device 'mps' needs dtype float32, since Apple's GPUs have no float64. "
+            "Set device: cpu, or dtype: float32 for this stage."
         )
 
 

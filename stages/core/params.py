@@ -30,19 +30,20 @@ def read_params(model: type[Params]) -> Params:
         return model.model_validate(content)
     except ValidationError as error:
         # An unknown key first: next to a missing one it is the typo that explains both.
-        errors = sorted(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
+        unknown = ("extra_forbidden", "invalid_key")
+        errors = sorted(error.errors(), key=lambda item: item["type"] not in unknown)
         raise UserError(error_message(dict(errors[0]), model, content)) from None
 
 
 def load_yaml() -> dict[str, Any]:
     """Return the content of params.yaml with its lists as tuples.
 
-    DVC reads the file with the same call, so that both take every value for the same.
+    DVC reads the file with the same call, so both interpret every value the same way.
     """
     try:
         content = YAML(typ="safe").load(Path(FILE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{FILE} is missing; run this in the project's top folder.") from None
+    except (FileNotFoundError, IsADirectoryError):
+        raise UserError(f"{FILE} is missing; run this from the project's root folder.") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{FILE} must be UTF-8 text; byte {error.start} is not.") from None
     except MarkedYAMLError as error:
@@ -51,10 +52,11 @@ def load_yaml() -> dict[str, Any]:
         if problem.startswith("but "):
             problem = f"{error.context}, {problem}"
         raise UserError(f"{FILE} must be valid YAML; {where}{problem}.") from None
-    except (YAMLError, ValueError) as error:  # ValueError: of a date such as 2001-99-99
+    except (YAMLError, ValueError, LookupError, RecursionError) as error:
+        # ValueError is that of a date such as 2001-99-99, LookupError that of `!!bool x`.
         raise UserError(f"{FILE} must be valid YAML; {str(error).splitlines()[0]}.") from None
     if not isinstance(content, dict):
-        raise UserError(f"{FILE} must hold sections of keys; got {format_value(content)}.")
+        raise UserError(f"{FILE} must contain sections with keys; got {format_value(content)}.")
     return to_tuples(content)
 
 
@@ -67,35 +69,35 @@ def to_tuples(value: Any) -> Any:
 
 def error_message(error: dict[str, Any], model: type[BaseModel], content: dict[str, Any]) -> str:
     """Return one sentence for a pydantic error: the key, what is allowed, what was given."""
-    section, given, allowed = model, content, ""
-    path: list[str] = []
+    section, path = model, list[str]()
+    given: Any = content
+    allowed = ""
     for key in error["loc"]:
-        if key in OPTIMIZERS:  # pydantic inserts an optimizer's name after the key `optimizer`
-            section = OPTIMIZERS[key]
+        if path[-1:] == ["optimizer"] and key in OPTIMIZERS:
+            section = OPTIMIZERS[key]  # pydantic inserts the name after the key `optimizer`
             continue
         path.append(str(key))
-        if error["type"] == "extra_forbidden" and key not in section.model_fields:
+        if key not in section.model_fields:
             return unknown_key(path, list(section.model_fields))
         field = section.model_fields[key]
-        given = given.get(key) if isinstance(given, dict) else given
+        given = given.get(key) if isinstance(given, dict) else None
         allowed = field.description or "a section of keys and values"
-        if not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
-            if key != "optimizer":
-                break  # the rest of `loc` points into a list
-            continue
-        section = field.annotation
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            section = field.annotation
+        elif key != "optimizer":
+            break  # the rest of `loc` points into a list
     missing = error["type"] == "missing" and path[-1] == error["loc"][-1]
     if error["type"] in ("union_tag_invalid", "union_tag_not_found"):
         path.append("name")
-        given = given.get("name") if isinstance(given, dict) else given
+        given = given.get("name") if isinstance(given, dict) else None
         allowed = "one of {" + ", ".join(OPTIMIZERS) + "}"
         missing = error["type"] == "union_tag_not_found"
     elif error["type"] == "invalid":
         allowed = error["ctx"]["allowed"]
-    key = ".".join(path)
+    name = ".".join(path)
     if missing:
-        return f"{FILE}: {key} is missing; it must be {allowed}."
-    return f"{FILE}: {key} must be {allowed}; got {format_value(given)}." + suggest(given, allowed)
+        return f"{FILE}: {name} is missing; it must be {allowed}."
+    return f"{FILE}: {name} must be {allowed}; got {format_value(given)}." + suggest(given, allowed)
 
 
 def unknown_key(path: list[str], known: list[str]) -> str:

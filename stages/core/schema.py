@@ -156,12 +156,22 @@ class TrainRegression(StageParams):
     device: Device
     train_regression: TrainRegressionSection
 
+    @property
+    def dtype(self) -> str:
+        """The dtype to train in."""
+        return self.train_regression.dtype
+
 
 class TrainClassifier(StageParams):
     """What train_classifier reads."""
 
     device: Device
     train_classifier: TrainClassifierSection
+
+    @property
+    def dtype(self) -> str:
+        """The dtype to train in."""
+        return self.train_classifier.dtype
 
 
 class Evaluate(StageParams):

@@ -40,7 +40,7 @@ from stages.shared.rounding import round_significant
 NAMED = 24  # classes in a legend
 NUMBERED = 12  # classes, of which a confusion matrix still has room for numbers
 TICKED = 50  # classes, up to which each has a row of its own in a confusion matrix
-RINGS = 500  # from which on rings around misclassified points fade, lest they hide the classes
+RINGS = 500  # misclassified points, above which their rings fade and do not hide the classes
 MISCLASSIFIED: dict[str, Any] = {
     "linestyle": "none",
     "marker": "o",

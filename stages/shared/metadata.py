@@ -18,10 +18,9 @@ class RegressionTruth(RegressionSimulation):
 
     seed: Seed
 
-    def describes(self, features: tuple[str, ...], target: str, n_rows: int) -> bool:
-        """Return whether data with these columns and rows can be all of the simulation."""
-        n_simulated = self.n_samples + self.n_test
-        return (features, target, n_rows) == (("x",), "y", n_simulated)
+    def describes(self, features: tuple[str, ...], target: str) -> bool:
+        """Return whether a task with these columns is the simulated one."""
+        return (features, target) == (("x",), "y")
 
 
 class ClassificationTruth(ClassificationSimulation):
@@ -29,10 +28,9 @@ class ClassificationTruth(ClassificationSimulation):
 
     seed: Seed
 
-    def describes(self, features: tuple[str, ...], target: str, n_rows: int) -> bool:
-        """Return whether data with these columns and rows can be all of the simulation."""
-        n_simulated = len(self.centers) * (self.n_samples_per_class + self.n_test_per_class)
-        return (features, target, n_rows) == (("x1", "x2"), "label", n_simulated)
+    def describes(self, features: tuple[str, ...], target: str) -> bool:
+        """Return whether a task with these columns is the simulated one."""
+        return (features, target) == (("x1", "x2"), "label")
 
 
 class Metadata(ParamsModel):
@@ -63,6 +61,10 @@ class Metadata(ParamsModel):
         if self.scaling and len(self.scaling.mean) != n_features:
             raise ValueError("scaling must have one mean per feature")
         return self
+
+    def without_loss(self) -> Self:
+        """Return the metadata of the tensors that a model was trained on."""
+        return self.model_copy(update={"loss_reduction": None, "loss_on": None})
 
     def to_json(self) -> str:
         """Return the record as JSON, always in the same bytes."""

@@ -128,7 +128,7 @@ def round_tensor(tensor: Tensor) -> Tensor:
     rounded = torch.from_numpy(round_significant(tensor.double().numpy(), DIGITS)).float()
     if not rounded.isfinite().all():
         raise UserError(
-            "The trained weights must fit float32, in which models are stored; they do not, since "
-            "training diverged. Lower the optimizer's lr in params.yaml."
+            "The trained values must fit float32, in which models are stored; some do not. Set "
+            "standardize: true for the table, or lower the optimizer's lr in params.yaml."
         )
     return rounded

@@ -72,7 +72,7 @@ def regression_rows(metrics: Metrics) -> Iterator[Row]:
     mse, r2 = regression["test"]["mse"], regression["test"]["r2"]
     if "noise_variance" in regression:
         yield Row("test MSE", mse, "noise variance", regression["noise_variance"])
-        yield Row("test R²", r2, "true line, expected", regression["noise_r2"])
+        yield Row("test R²", r2, "expected for true line", regression["noise_r2"])
         return
     best = regression["least_squares"]["test"]
     yield Row("test MSE", mse, "least squares", best["mse"])

@@ -1,6 +1,8 @@
 """Tables as CSV or Parquet, read in chunks; an error names the row and column at fault."""
 
 import csv
+import os
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +26,9 @@ DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 BLOCK = 2**20  # bytes of a CSV file in memory at a time
 BATCH = 2**17  # rows of a Parquet file in memory at a time
 SPLIT = "split"  # the column that says which part a row belongs to
-TRUTH = b"truth"  # the key of the Parquet metadata under which a simulation describes itself
+# Keys of the Parquet metadata: how a simulation describes itself, and a checksum of its values, so
+# that the description does not outlive them.
+TRUTH, CHECKSUM = b"truth", b"checksum"
 
 
 def column_names(path: str) -> list[str]:
@@ -33,6 +37,8 @@ def column_names(path: str) -> list[str]:
     Raises UserError for a file that is missing, empty, corrupted, not UTF-8 or neither CSV nor
     Parquet, and for a column name that is empty or appears twice.
     """
+    if os.path.isdir(path):
+        raise UserError(f"{path} is a folder; give the path of one .csv or .parquet file.")
     try:
         if path.endswith(".parquet"):
             names = pq.read_schema(path).names
@@ -45,7 +51,7 @@ def column_names(path: str) -> list[str]:
         raise UserError(
             f"{path} is missing; correct the path, or run `dvc repro` if a stage writes the file."
         ) from None
-    except (IsADirectoryError, PermissionError) as error:
+    except PermissionError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from None
     except (UnicodeDecodeError, csv.Error):
         raise csv_error(path) from None
@@ -144,8 +150,7 @@ def check_quotes(path: str) -> None:
     except csv.Error as error:
         if "unexpected end" in str(error):
             raise UserError(
-                f"{path}: the quotation mark that opens in row {number} must be closed; it is not. "
-                "Close it."
+                f"{path}: the quotation mark that opens in row {number} is never closed. Close it."
             ) from None
 
 
@@ -258,7 +263,7 @@ def to_labels(column: pa.Array, path: str, name: str) -> np.ndarray:
         missing = pc.index(empty, True).as_py()
     else:
         raise UserError(
-            f"{path}: column {name} must hold labels, which are text or integers; it holds "
+            f"{path}: column {name} must hold labels, which are text or integers; its type is "
             f"{column.type}. Convert it, or choose another target."
         )
     if missing >= 0:
@@ -318,7 +323,7 @@ class Table:
     truth: str | None
 
     def column(self, name: str) -> pa.Array:
-        """Return a column in one piece."""
+        """Return a column as one contiguous array."""
         return self.columns.column(name).chunk(0)
 
 
@@ -335,8 +340,8 @@ def read_table(path: str, target: str, features: str | Sequence[str]) -> Table:
     for name in (target, *listed):
         if name not in names:
             raise UserError(
-                f"{path}: column {name} does not exist; the columns are {shorten(names)}. Correct "
-                "target or features in params.yaml."
+                f"{path}: column {name!r} does not exist; the columns are {shorten(names)}. "
+                "Correct target or features in params.yaml."
             )
         if name == SPLIT:
             raise UserError(
@@ -360,21 +365,41 @@ def read_table(path: str, target: str, features: str | Sequence[str]) -> Table:
     kept = [name for name in listed if name not in left_out]
     if not kept:
         raise UserError(f"{path} must have a numeric column besides {target}; it has none.")
-    return Table(path, columns.select([*kept, target]), test, left_out, read_truth(path))
+    return Table(path, columns.select([*kept, target]), test, left_out, read_truth(path, columns))
 
 
 def shorten(names: Sequence[str]) -> str:
     """Return the first ten names and how many more there are."""
     more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-    return ", ".join(names[:10]) + more
+    return ", ".join(repr(name) for name in names[:10]) + more
 
 
-def read_truth(path: str) -> str | None:
-    """Return how a simulated table describes its simulation, or None."""
+def read_truth(path: str, columns: pa.Table) -> str | None:
+    """Return how a simulated table describes its simulation, or None.
+
+    None also if `columns` are not all of the simulation, or if a value has changed since.
+    """
     if not path.endswith(".parquet"):
         return None
-    truth = (pq.read_schema(path).metadata or {}).get(TRUTH)
-    return truth.decode(errors="replace") if truth else None
+    metadata = pq.read_metadata(path).metadata or {}
+    if TRUTH not in metadata:
+        return None
+    crcs = {name: update_crc(0, columns.column(name).chunk(0)) for name in columns.column_names}
+    is_unchanged = metadata.get(CHECKSUM) == format_crcs(crcs)
+    return metadata[TRUTH].decode(errors="replace") if is_unchanged else None
+
+
+def update_crc(crc: int, column: pa.Array) -> int:
+    """Return the CRC-32 of a column's values, appended to those of `crc`."""
+    values = column.to_numpy(zero_copy_only=False)
+    if is_text(column):
+        values = "".join(f"{value}\n" for value in values).encode()
+    return zlib.crc32(values, crc)
+
+
+def format_crcs(crcs: Mapping[str, int]) -> bytes:
+    """Return the CRC-32 of each column as one text."""
+    return ",".join(f"{name}:{crcs[name]:08x}" for name in sorted(crcs)).encode()
 
 
 def write_table(
@@ -388,15 +413,17 @@ def write_table(
     Returns the number of rows. Uncompressed, since random digits do not compress and compressors
     differ between machines.
     """
-    schema = pa.schema({**types, SPLIT: pa.string()}).with_metadata({TRUTH: truth})
+    schema = pa.schema({**types, SPLIT: pa.string()})
     repetitive = [field.name for field in schema if field.type != pa.float64()]
-    n_rows = 0
+    n_rows, crcs = 0, dict.fromkeys(schema.names, 0)
     options: dict[str, Any] = {"compression": "none", "use_dictionary": repetitive}
     with atomic_write(path) as temporary, pq.ParquetWriter(temporary, schema, **options) as writer:
         for split, columns in chunks:
             n_chunk = len(next(iter(columns.values())))
-            writer.write_table(
-                pa.table({**columns, SPLIT: pa.repeat(split, n_chunk)}, schema=schema)
-            )
+            table = pa.table({**columns, SPLIT: pa.repeat(split, n_chunk)}, schema=schema)
+            writer.write_table(table)
             n_rows += n_chunk
+            for name in schema.names:
+                crcs[name] = update_crc(crcs[name], table.column(name).chunk(0))
+        writer.add_key_value_metadata({TRUTH: truth, CHECKSUM: format_crcs(crcs)})
     return n_rows

@@ -32,6 +32,8 @@ def largest_stable_lr(x: np.ndarray, loss_reduction: str, bias: bool = False) ->
     """
     A = design_matrix(x, bias)
     curvature = float(np.linalg.eigvalsh(A.T @ A)[-1])
+    if not curvature:
+        return math.inf  # all features are zero
     return (len(A) if loss_reduction == "mean" else 1) / curvature
 
 

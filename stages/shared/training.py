@@ -1,6 +1,8 @@
 """What both training loops need around them: the device, the optimizer, progress and its end."""
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from math import isfinite
 from typing import Any, TypeVar
 
@@ -61,12 +63,12 @@ def track(
     The bar is silent unless standard error is a terminal. Raises UserError at the first loss that
     is not finite, with what theory says about the learning rate as `hint`, and stops the loop.
     """
-    with tqdm(total=epochs + 1, desc=stage, unit="epoch", disable=None) as bar:
-        is_visible = not bar.disable
+    is_visible = sys.stderr.isatty()  # a hidden bar would cost a percent of a short training
+    with tqdm(total=epochs + 1, desc=stage, unit="epoch") if is_visible else nullcontext() as bar:
         for row in rows:
             if not isfinite(row[1]):
-                raise diverged(stage, row[0], row[1], optimizer, hint())
-            if is_visible:
+                raise diverged(stage, row[0], row[1], optimizer, hint() if row[0] else "")
+            if bar is not None:
                 bar.set_postfix(loss=f"{row[1]:.6g}", refresh=False)
                 bar.update()
             yield row
@@ -78,7 +80,7 @@ def diverged(
     """Return the error for a loss that is not finite."""
     remedy = f"{hint}Lower {stage}.optimizer.lr in params.yaml."
     if epoch == 0:
-        remedy = "No update has been made yet: use smaller data or a smaller initial weight."
+        remedy = "No update has been made yet: rescale the data (standardize: true)."
     return UserError(
         f"{stage}: the loss must stay finite; it is {loss} at epoch {epoch} with {optimizer.name} "
         f"and lr {optimizer.lr}. {remedy}"

@@ -26,8 +26,8 @@ def test_cpu_and_auto_are_always_possible(name: str, monkeypatch: pytest.MonkeyP
 def test_cuda_without_a_driver_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "has_gpu_driver", lambda: False)
     assert error_of("cuda") == (
-        "params.yaml: device must be cpu or auto on this machine; got 'cuda', and there is no "
-        "NVIDIA or AMD driver. Set device: cpu."
+        "params.yaml: device 'cuda' needs an NVIDIA or AMD driver, and this machine has none. "
+        "Set device: cpu or auto."
     )
 
 
@@ -39,8 +39,8 @@ def test_cuda_with_a_driver_is_left_to_torch(monkeypatch: pytest.MonkeyPatch) ->
 def test_mps_outside_macos_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
     assert error_of("mps") == (
-        "params.yaml: device must be one of {cpu, cuda, auto} on this machine; got 'mps', which is "
-        "part of macOS. Set device: cpu."
+        "params.yaml: device 'mps' needs macOS, and this is another system. Set device: cpu or "
+        "auto."
     )
 
 
@@ -48,8 +48,8 @@ def test_mps_rejects_float64(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     check_device("mps", "float32")
     assert error_of("mps", "float64") == (
-        "params.yaml: device must be cpu or cuda with dtype float64; got 'mps', which has no "
-        "float64. Set device: cpu, or dtype: float32 for this stage."
+        "params.yaml: device 'mps' needs dtype float32, since Apple's GPUs have no float64. Set "
+        "device: cpu, or dtype: float32 for this stage."
     )
 
 

@@ -103,8 +103,8 @@ RENAMED = [
 ]  # fmt: skip
 
 BROKEN = [
-    (b"", "must hold sections of keys; got null."),
-    (b"- 1\n", "must hold sections of keys; got [1]."),
+    (b"", "must contain sections with keys; got null."),
+    (b"- 1\n", "must contain sections with keys; got [1]."),
     (b"a: [1\n", "must be valid YAML; line 2: did not find expected ',' or ']'."),
     (b"a: 1\n---\nb: 2\n", "must be valid YAML; line 2: expected a single document in the stream, but found another document."),
     (b"a: b: c\n", "must be valid YAML; line 1: mapping values are not allowed in this context."),
@@ -176,7 +176,9 @@ def test_date_that_does_not_exist_is_rejected_in_one_sentence() -> None:
 
 
 def test_missing_file_is_rejected_in_one_sentence() -> None:
-    assert error_of("evaluate") == "params.yaml is missing; run this in the project's top folder."
+    assert (
+        error_of("evaluate") == "params.yaml is missing; run this from the project's root folder."
+    )
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -255,3 +257,30 @@ def test_value_of_any_kind_is_read_or_rejected_in_one_sentence(key: str, value: 
     except UserError as error:
         sentence = str(error)
     assert re.match(r"params\.yaml(:| must) .+[.?]$", sentence, re.DOTALL)
+
+
+@pytest.mark.parametrize("key", [1, True, None, 1.5])
+def test_key_that_is_not_text_is_rejected(article, key) -> None:
+    article({"generate_data.regression": ARTICLE["generate_data"]["regression"] | {key: 2}})
+    with pytest.raises(UserError, match="is not a parameter"):
+        read_params(STAGES["generate_data"])
+
+
+def test_key_with_the_name_of_an_optimizer_is_rejected(article) -> None:
+    article({"train_regression.optimizer": {"name": "SGD", "lr": 0.1, "Adam": 4}})
+    assert "train_regression.optimizer.Adam is not a parameter" in error_of("train_regression")
+
+
+@pytest.mark.parametrize("content", ["a: !!bool x", "a: " + "[" * 3000, "a: &a [*a]"])
+def test_file_that_yaml_cannot_hold_is_rejected(article, content) -> None:
+    Path("params.yaml").write_text(content)
+    assert error_of("evaluate").startswith("params.yaml must be valid YAML; ")
+
+
+def test_text_in_an_error_is_as_written() -> None:
+    assert format_value("é漢") == "'é漢'"
+
+
+def test_text_without_a_digit_gets_no_advice_on_integers(article) -> None:
+    article({"train_classifier.epochs": "many"})
+    assert error_of("train_classifier").endswith("got 'many'.")

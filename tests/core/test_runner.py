@@ -122,7 +122,7 @@ def test_device_that_is_not_there_is_one_sentence_before_the_slow_imports(
     article({"device": "mps" if sys.platform != "darwin" else "cuda"})
     errors, imported = errors_and_imports("train_classifier", tmp_path)
     assert len(errors) == 1
-    assert errors[0].startswith("params.yaml: device must be ")
+    assert errors[0].startswith("params.yaml: device '")
     assert "torch" not in imported
 
 

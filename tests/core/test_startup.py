@@ -73,3 +73,17 @@ def test_garbage_is_collected_again_after_an_import_that_failed() -> None:
     with pytest.raises(ImportError), without_gc():
         raise ImportError
     assert gc.isenabled()
+
+
+COMPILED_INSIDE = """
+import torch
+from stages.core.startup import skip_dynamo
+with skip_dynamo():
+    torch.optim.SGD([torch.tensor(1.0, requires_grad=True)], lr=0.1)
+    print(torch.compile(lambda x: x + 1, backend="eager")(torch.tensor(1.0)).item())
+"""
+
+
+def test_code_that_compiles_gets_the_real_dynamo() -> None:
+    done = run(sys.executable, "-c", COMPILED_INSIDE, cwd=PROJECT)
+    assert (done.returncode, done.stdout) == (0, "2.0\n"), done.stderr

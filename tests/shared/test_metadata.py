@@ -81,32 +81,36 @@ def test_other_than_a_record_is_rejected(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("features", "target", "n_rows", "expected"),
+    ("features", "target", "expected"),
     [
-        (("x",), "y", 8, True),
-        (("x",), "y", 9, False),
-        (("x",), "y", 7, False),
-        (("y",), "x", 8, False),
-        (("x", "z"), "y", 8, False),
+        (("x",), "y", True),
+        (("y",), "x", False),
+        (("x", "z"), "y", False),
     ],
 )
-def test_truth_describes_the_whole_simulated_line_alone(
-    features: tuple[str, ...], target: str, n_rows: int, expected: bool
+def test_truth_describes_the_simulated_regression_alone(
+    features: tuple[str, ...], target: str, expected: bool
 ) -> None:
-    assert LINE.describes(features, target, n_rows) is expected
+    assert LINE.describes(features, target) is expected
 
 
 @pytest.mark.parametrize(
-    ("features", "target", "n_rows", "expected"),
+    ("features", "target", "expected"),
     [
-        (("x1", "x2"), "label", 12, True),
-        (("x1", "x2"), "label", 11, False),
-        (("x2", "x1"), "label", 12, False),
-        (("x1",), "label", 12, False),
-        (("x1", "label"), "x2", 12, False),
+        (("x1", "x2"), "label", True),
+        (("x2", "x1"), "label", False),
+        (("x1",), "label", False),
+        (("x1", "label"), "x2", False),
     ],
 )
-def test_truth_describes_all_simulated_clusters_alone(
-    features: tuple[str, ...], target: str, n_rows: int, expected: bool
+def test_truth_describes_the_simulated_classes_alone(
+    features: tuple[str, ...], target: str, expected: bool
 ) -> None:
-    assert CLUSTERS.describes(features, target, n_rows) is expected
+    assert CLUSTERS.describes(features, target) is expected
+
+
+def test_metadata_of_a_model_without_its_loss_is_that_of_its_tensors() -> None:
+    data = Metadata(task="regression", features=("x",), target="y")
+    model = data.model_copy(update={"loss_reduction": "sum"})
+    assert model != data
+    assert model.without_loss() == data

@@ -121,8 +121,8 @@ def test_weight_that_float32_cannot_hold_is_rejected(value: float) -> None:
     with pytest.raises(UserError) as error:
         round_state({"weight": torch.tensor(value, dtype=torch.float64)})
     assert str(error.value) == (
-        "The trained weights must fit float32, in which models are stored; they do not, since "
-        "training diverged. Lower the optimizer's lr in params.yaml."
+        "The trained values must fit float32, in which models are stored; some do not. Set "
+        "standardize: true for the table, or lower the optimizer's lr in params.yaml."
     )
 
 
@@ -233,3 +233,8 @@ def test_classifier_with_metadata_of_another_is_rejected(metadata: Metadata) -> 
     save_tensors("m", state_of(), metadata)
     with pytest.raises(UserError, match="^m is corrupted"):
         load_classifier("m")
+
+
+def test_snapshots_are_in_the_order_of_their_epochs() -> None:
+    save_tensors("m", state_of("12/") | state_of("2/") | state_of("0/"), CLASSES)
+    assert list(load_snapshots("m")) == [0, 2, 12]

@@ -51,3 +51,7 @@ def test_stored_digits_are_nine() -> None:
 def test_scaling_that_cannot_be_applied_is_rejected(mean: tuple, scale: tuple) -> None:
     with pytest.raises(ValidationError):
         Scaling(mean=mean, scale=scale)
+
+
+def test_scale_that_underflows_becomes_one() -> None:
+    assert Scaling.fit(np.array([[0.0], [1e-200]])).scale == (1.0,)

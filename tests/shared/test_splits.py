@@ -48,3 +48,7 @@ def test_same_seed_and_key_give_the_same_generator() -> None:
 def test_other_seed_or_key_gives_another_generator() -> None:
     keys = [(7, 1, 0), (7, 1, 1), (7, 0, 1), (7, 1), (7, 1, 0, 0), (8, 1, 0)]
     assert len({make_generator(*key).random() for key in keys}) == len(keys)
+
+
+def test_share_of_test_rows_is_rounded_to_the_nearest() -> None:
+    assert len(draw_test_rows(9, 0.2, make_generator(0))) == 2

@@ -55,7 +55,7 @@ def test_metrics_of_simulated_data_stand_next_to_theory() -> None:
             ("training loss", 2, "least squares", 1),
             ("weight", 3, "least squares", 4),
             ("test MSE", 5, "noise variance", 7),
-            ("test R²", 6, "true line, expected", 8),
+            ("test R²", 6, "expected for true line", 8),
         ],
         "classifier": [
             ("training loss", 12, "loss floor", 11),

@@ -53,8 +53,8 @@ INVALID_CSV = [
     ("a|t\n1|2\n", " must separate values by commas; line 1 has bars. Save it with commas."),
     ("a,t\n1,2\n1,2,3\n", ": row 2 must have 2 values, as line 1 has; it has 3."),
     ("a,t\n1,2\n5\n", ": row 2 must have 2 values, as line 1 has; it has 1."),
-    ('a,n,t\n1,u,2\n2,"v,3\n3,w,4\n', ": the quotation mark that opens in row 2 must be closed; it is not. Close it."),
-    ("a,u\n1,2\n", ": column t does not exist; the columns are a, u. Correct target or features in params.yaml."),
+    ('a,n,t\n1,u,2\n2,"v,3\n3,w,4\n', ": the quotation mark that opens in row 2 is never closed. Close it."),
+    ("a,u\n1,2\n", ": column 't' does not exist; the columns are 'a', 'u'. Correct target or features in params.yaml."),
     ("n,t\nu,1\nv,2\n", " must have a numeric column besides t; it has none."),
     ("a,t\n1,2\né,3\n".encode("latin1"), " must be UTF-8 text; line 3 is not. Save it as UTF-8."),
     ("é,t\n1,2\n".encode("latin1"), " must be UTF-8 text; line 1 is not. Save it as UTF-8."),
@@ -82,7 +82,7 @@ INVALID_LABELS = [
     (pa.array(["r", None]), f": row 2, column t {MISSING_LABEL}"),
     (pa.array([True, None]), f": row 2, column t {MISSING_LABEL}"),
     (pa.array([1, 1, None, 2]), f": row 3, column t {MISSING_LABEL}"),
-    (pa.array([0.5, 1.5]), ": column t must hold labels, which are text or integers; it holds double. Convert it, or choose another target."),
+    (pa.array([0.5, 1.5]), ": column t must hold labels, which are text or integers; its type is double. Convert it, or choose another target."),
     (pa.array([2**63 + 5, 1], pa.uint64()), ": column t must hold integers of at most 64 bits; it holds larger ones. Convert them to text."),
 ]  # fmt: skip
 
@@ -148,7 +148,7 @@ def test_missing_table_is_rejected(path: str) -> None:
 
 def test_folder_is_rejected() -> None:
     Path("my.csv").mkdir()
-    assert error_of("my.csv") == "my.csv cannot be read: Is a directory."
+    assert error_of("my.csv") == "my.csv is a folder; give the path of one .csv or .parquet file."
 
 
 def test_file_of_another_type_is_rejected() -> None:
@@ -189,7 +189,7 @@ def test_listed_feature_that_holds_text_is_rejected() -> None:
 
 def test_listed_feature_that_does_not_exist_is_rejected() -> None:
     assert error_of(write("a,t\n1,2\n"), ["b"]) == (
-        "my.csv: column b does not exist; the columns are a, t. Correct target or features in "
+        "my.csv: column 'b' does not exist; the columns are 'a', 't'. Correct target or features in "
         "params.yaml."
     )
 
@@ -367,7 +367,20 @@ def test_written_table_has_the_split_as_its_last_column() -> None:
 
 def test_written_table_describes_its_simulation() -> None:
     write_two_chunks()
-    assert tables.read_truth("my.parquet") == "{}"
+    assert tables.read_truth("my.parquet", pq.read_table("my.parquet").combine_chunks()) == "{}"
+
+
+def test_truth_does_not_outlive_a_changed_value() -> None:
+    write_two_chunks()
+    table = pq.read_table("my.parquet").combine_chunks()
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        values = column.to_pylist()
+        values[0], values[-1] = values[-1], values[0]
+        index = table.column_names.index(name)
+        changed = table.set_column(index, name, pa.array(values, column.type)).combine_chunks()
+        assert changed != table
+        assert tables.read_truth("my.parquet", changed) is None
+    assert tables.read_truth("my.parquet", table.slice(1).combine_chunks()) is None
 
 
 def test_table_that_was_not_simulated_has_no_truth() -> None:
@@ -390,3 +403,12 @@ def test_failure_while_writing_leaves_no_file() -> None:
     with pytest.raises(RuntimeError):
         write_table("my.parquet", {"a": pa.float64()}, chunks(), truth="{}")
     assert os.listdir() == []
+
+
+def test_written_table_is_not_compressed_and_its_numbers_have_no_dictionary(tmp_path: Path) -> None:
+    path = str(tmp_path / "t.parquet")
+    write_table(path, {"x": pa.float64()}, [("train", {"x": np.arange(3.0)})], "{}")
+    group = pq.read_metadata(path).row_group(0)
+    columns = [group.column(number) for number in range(2)]
+    assert [column.compression for column in columns] == ["UNCOMPRESSED"] * 2
+    assert [column.has_dictionary_page for column in columns] == [False, True]

@@ -173,3 +173,7 @@ def test_bayes_cross_entropy_has_the_stated_accuracy(seed: int) -> None:
 
 def test_bayes_cross_entropy_of_classes_far_apart_is_zero() -> None:
     assert bayes_cross_entropy([(0, 0), (1e30, 0), (0, 1e30)], 1e-30) == 0
+
+
+def test_no_learning_rate_diverges_where_all_features_are_zero() -> None:
+    assert largest_stable_lr(np.zeros(3), "sum") == math.inf

@@ -114,5 +114,5 @@ def test_loss_that_is_not_finite_before_any_update_is_not_blamed_on_the_lr() -> 
         list(track([(0, math.inf)], "a_stage", 2, SGD))
     assert str(error.value) == (
         "a_stage: the loss must stay finite; it is inf at epoch 0 with SGD and lr 0.0001. No "
-        "update has been made yet: use smaller data or a smaller initial weight."
+        "update has been made yet: rescale the data (standardize: true)."
     )

@@ -131,7 +131,7 @@ def test_bound_is_not_crossed_by_binary_digits():
 def test_bound_on_an_unknown_metric_is_rejected(project, capsys):
     project.commit_result(None, 1.0)
     with pytest.raises(
-        UserError, match=r"'a.los', which HEAD and workspace lacks. Did you mean 'a.loss'\?"
+        UserError, match=r"'a.los', which HEAD and workspace lack. Did you mean 'a.loss'\?"
     ):
         printed(capsys, "--fail-on", "a.los<0")
 
@@ -161,3 +161,16 @@ def test_mistake_ends_with_a_sentence_and_exit_status_1():
     done = run("python", "-m", "tools.compare", "--fail-on", "nix", cwd=PROJECT)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert done.stderr.startswith("--fail-on must be a metric")
+
+
+def test_parameter_that_only_b_has_is_shown():
+    a, b = Result("a", {}, {}, "", ()), Result("b", {"lr": 1.0}, {}, "", ())
+    assert lines(format_comparison(a, b, [], False)) == [["parameter", "a", "b"], ["lr", "-", "1"]]
+
+
+def test_repeats_of_b_are_found_where_its_code_is_new(project, capsys):
+    project.commit_result("old", 1.0)
+    project.write("stages/train.py", "new code")
+    for seed in (1, 2, 3):
+        project.commit_result(f"new-{seed}", 2.0 + seed / 100, seed=seed)
+    assert "2.02 ± 0.01 (3)" in printed(capsys, "old", "new-1")

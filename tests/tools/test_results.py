@@ -204,7 +204,7 @@ def test_numbers_are_finite(value, expected):
 
 def test_folder_without_git_is_reported(tmp_path, here):
     here.chdir(tmp_path)
-    with pytest.raises(UserError, match="^This must run in a Git repository; here is none.$"):
+    with pytest.raises(UserError, match="^Run this inside a Git repository; "):
         read()
 
 
@@ -212,7 +212,7 @@ def test_folder_without_dvc_is_reported(project):
     (project.folder / ".dvc/config").unlink()
     (project.folder / ".dvc/.gitignore").unlink()
     (project.folder / ".dvc").rmdir()
-    with pytest.raises(UserError, match="^This must run in a DVC repository; here is none.$"):
+    with pytest.raises(UserError, match="^Run this inside a DVC repository; "):
         read()
 
 
@@ -230,3 +230,13 @@ def test_failed_dvc_command_is_reported(project, capfd):
     with pytest.raises(UserError, match="^`dvc exp remove nix` failed, for the reason that DVC"):
         run_dvc("exp", "remove", "nix")
     assert "'nix'" in capfd.readouterr().err
+
+
+def test_result_itself_counts_rather_than_an_experiment_with_its_seeds():
+    other = Result("b", RESULT.parameters, {"loss": 2.0}, "code", ())
+    assert repeats(RESULT, [other]) == {(0,): {"loss": 1.0}}
+
+
+def test_seeds_have_one_order_whatever_that_of_the_parameters():
+    a, b = {"a.seed": 1, "b.seed": 2}, {"b.seed": 2, "a.seed": 1}
+    assert Result("", a, {}, "", ()).seeds() == Result("", b, {}, "", ()).seeds() == (1, 2)

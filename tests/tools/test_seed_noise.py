@@ -71,3 +71,9 @@ def test_deviation_is_that_of_a_sample():
 )
 def test_mean_has_the_decimal_places_of_its_deviation(values, text):
     assert mean_std(values) == text
+
+
+def test_three_seeds_of_one_side_are_enough():
+    a = {0: 1.0, 1: 1.1, 2: 0.9}
+    assert verdict(1.0, 2.0, a, {0: 2.0}) == "significant"
+    assert verdict(1.0, 1.1, a, {0: 1.1}) == "within noise"

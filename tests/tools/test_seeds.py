@@ -64,5 +64,11 @@ def test_negative_seed_is_rejected(asked):
 
 def test_seed_of_the_workspace_alone_is_rejected(finished_copy, asked):
     run_dvc("exp", "remove", *list_experiments())
-    with pytest.raises(UserError, match="SEED must differ from the workspace's own"):
+    with pytest.raises(UserError, match="Give at least one SEED other than"):
         seeds.main(["0"])
+
+
+def test_metric_that_never_varies_is_left_out():
+    workspace = Result("workspace", {}, {"loss": 1.0, "floor": 0.3}, "", ())
+    repeated = {(0,): workspace.metrics, (1,): {"loss": 3.0, "floor": 0.3}}
+    assert [row[0] for row in seeds.variation_rows(workspace, repeated)] == ["loss"]

@@ -36,7 +36,7 @@ regression                     value   reference
   training loss              93.9276   least squares          93.9264
   weight                     1.98899   least squares          1.99089
   test MSE                 0.0871691   noise variance            0.09
-  test R²                   0.798177   true line, expected   0.791623
+  test R²                   0.798177   expected for true line   0.791623
 
 classifier                     value   reference
   training loss              0.45674   loss floor            0.313262
