@@ -41,7 +41,7 @@ def load_yaml() -> dict[str, Any]:
     DVC reads the file with the same call, so both interpret every value the same way.
     """
     try:
-        content = YAML(typ="safe").load(Path(FILE).read_text(encoding="utf-8"))
+        content = to_tuples(YAML(typ="safe").load(Path(FILE).read_text(encoding="utf-8")))
     except (FileNotFoundError, IsADirectoryError):
         raise UserError(f"{FILE} is missing; run this from the project's root folder.") from None
     except UnicodeDecodeError as error:
@@ -57,7 +57,7 @@ def load_yaml() -> dict[str, Any]:
         raise UserError(f"{FILE} must be valid YAML; {str(error).splitlines()[0]}.") from None
     if not isinstance(content, dict):
         raise UserError(f"{FILE} must contain sections with keys; got {format_value(content)}.")
-    return to_tuples(content)
+    return content
 
 
 def to_tuples(value: Any) -> Any:
@@ -73,7 +73,7 @@ def error_message(error: dict[str, Any], model: type[BaseModel], content: dict[s
     given: Any = content
     allowed = ""
     for key in error["loc"]:
-        if path[-1:] == ["optimizer"] and key in OPTIMIZERS:
+        if path[-1:] == ["optimizer"] and section not in OPTIMIZERS.values():
             section = OPTIMIZERS[key]  # pydantic inserts the name after the key `optimizer`
             continue
         path.append(str(key))

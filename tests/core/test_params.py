@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from conftest import ARTICLE, set_key, write_params
 from stages.core.errors import UserError
 from stages.core.optimizers import OPTIMIZERS
-from stages.core.params import load_yaml, read_params, to_tuples
+from stages.core.params import format_value, load_yaml, read_params, to_tuples
 from stages.core.schema import STAGES
 
 NAMES = ", ".join(OPTIMIZERS)

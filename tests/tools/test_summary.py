@@ -33,17 +33,17 @@ CONTENTS = (
 )
 PRINTED = """\
 regression                     value   reference
-  training loss              93.9276   least squares          93.9264
-  weight                     1.98899   least squares          1.99089
-  test MSE                 0.0871691   noise variance            0.09
+  training loss              93.9276   least squares             93.9264
+  weight                     1.98899   least squares             1.99089
+  test MSE                 0.0871691   noise variance               0.09
   test R²                   0.798177   expected for true line   0.791623
 
 classifier                     value   reference
-  training loss              0.45674   loss floor            0.313262
-  training accuracy           0.9575   Bayes accuracy        0.955157
-  training cross entropy    0.292353   Bayes cross entropy   0.114945
-  test accuracy               0.9465   Bayes accuracy        0.955157
-  test cross entropy         0.29339   Bayes cross entropy   0.114945
+  training loss              0.45674   loss floor               0.313262
+  training accuracy           0.9575   Bayes accuracy           0.955157
+  training cross entropy    0.292353   Bayes cross entropy      0.114945
+  test accuracy               0.9465   Bayes accuracy           0.955157
+  test cross entropy         0.29339   Bayes cross entropy      0.114945
 """
 
 
