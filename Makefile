@@ -11,7 +11,7 @@ name another one, as in `make repro PYTHON=python3.12`.
 OFFLINE = The packages could not be installed, which needs the network on the first run: \
 connect and run make again, or read .venv/install.log.
 
-.PHONY: help repro restore test lint format docs check-docs bench seeds optimizers lock plots-template
+.PHONY: help repro restore test coverage lint format docs check-docs bench seeds optimizers lock plots-template
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1|\2/p' Makefile | column -t -s '|'
@@ -26,6 +26,9 @@ restore: .venv/installed ## go back to the committed parameters, results and mod
 	dvc checkout
 
 test: .venv/installed ## run the tests
+	python -m pytest --numprocesses=2 --dist=worksteal
+
+coverage: .venv/installed ## run the tests and show which lines they miss (half as fast)
 	python -m pytest --numprocesses=2 --dist=worksteal --cov
 
 lint: .venv/installed ## check style, types, spelling and generated docs

@@ -110,7 +110,7 @@ def test_installed_packages_are_not_installed_again(folder):
     (folder / ".venv/installed").touch()
     for target, commands in {
         "repro": ["dvc repro", "echo", "python -m tools.summary"],
-        "test": ["python -m pytest --numprocesses=2 --dist=worksteal --cov"],
+        "test": ["python -m pytest --numprocesses=2 --dist=worksteal"],
         "lint": [
             "ruff check",
             "ruff format --check",
