@@ -85,7 +85,7 @@ def linked(finished, tmp_path):
     return finished
 
 
-def test_stages_are_those_of_the_article_and_a_report():
+def test_stages_are_listed_in_order():
     assert list(PIPELINE["stages"]) == list(STAGES)
     assert list(STAGES) == [
         "generate_data",
@@ -331,4 +331,6 @@ def test_custom_tables_depend_on_their_bytes_and_not_on_the_simulation(clone, mo
     assert ran(clone) == ["generate_data"]
 
     Path("data/external/line.csv").write_text("x,y\n" + "".join(f"{k},{2 * k}\n" for k in range(9)))
-    assert ran(clone) == ["convert_to_tensors", "train_regression", "evaluate", "report"]
+    rerun = set(ran(clone))
+    assert rerun >= {"convert_to_tensors", "train_regression", "evaluate", "report"}
+    assert not rerun & {"generate_data", "train_classifier"}

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from stages.core.errors import UserError
 from stages.core.files import atomic_write
+from stages.core.params import did_you_mean
 from stages.shared.splits import SPLITS
 
 MAX_NUMBER = 1e30  # as in params.yaml: the square of a larger number may not be finite
@@ -341,7 +342,7 @@ def read_table(path: str, target: str, features: str | Sequence[str]) -> Table:
         if name not in names:
             raise UserError(
                 f"{path}: column {name!r} does not exist; the columns are {shorten(names)}. "
-                "Correct target or features in params.yaml."
+                "Correct target or features in params.yaml." + did_you_mean(name, names)
             )
         if name == SPLIT:
             raise UserError(

@@ -78,7 +78,9 @@ def diverged(
     stage: str, epoch: int, loss: float, optimizer: OptimizerParams, hint: str
 ) -> UserError:
     """Return the error for a loss that is not finite."""
-    remedy = f"{hint}Lower {stage}.optimizer.lr in params.yaml."
+    remedy = (
+        f"{hint}In params.yaml, lower {stage}.optimizer.lr, or set standardize: true for the table."
+    )
     if epoch == 0:
         remedy = "No update has been made yet: rescale the data (standardize: true)."
     return UserError(
