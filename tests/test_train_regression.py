@@ -134,7 +134,8 @@ def test_divergence_is_reported_with_epoch_lr_and_bound() -> None:
     assert str(error.value) == (
         "train_regression: the loss must stay finite; it is inf at epoch 55 with SGD and lr 1.0. "
         "Plain SGD diverges here for lr >= 1 / sum(x^2) = 0.0029985. "
-        "In params.yaml, lower train_regression.optimizer.lr, or set standardize: true for the table."
+        "In params.yaml, lower train_regression.optimizer.lr, or set standardize: true for the "
+        "table."
     )
 
 

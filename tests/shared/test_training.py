@@ -97,7 +97,8 @@ def test_loss_that_is_not_finite_stops_the_loop(loss: float) -> None:
         list(track(rows, "a_stage", 2, SGD, hint=lambda: "A hint. "))
     assert str(error.value) == (
         f"a_stage: the loss must stay finite; it is {loss} at epoch 1 with SGD and lr 0.0001. "
-        "A hint. In params.yaml, lower a_stage.optimizer.lr, or set standardize: true for the table."
+        "A hint. In params.yaml, lower a_stage.optimizer.lr, or set standardize: true for the "
+        "table."
     )
     assert next(rows) == (2, 1.0)
 
