@@ -20,7 +20,7 @@ from stages.core.schema import ClassificationSimulation, GenerateData, Regressio
 from stages.shared.metadata import ClassificationTruth, RegressionTruth
 from stages.shared.rounding import round_significant
 from stages.shared.splits import SPLITS, make_generator
-from stages.shared.tables import write_table
+from stages.shared.table_files import write_table
 
 REGRESSION = "data/raw/regression.parquet"
 CLASSIFICATION = "data/raw/classification.parquet"

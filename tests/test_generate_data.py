@@ -15,7 +15,7 @@ from conftest import Change, call_stage
 from stages import generate_data
 from stages.generate_data import CLASSIFICATION, REGRESSION, cluster_chunks, line_chunks
 from stages.shared.splits import make_generator
-from stages.shared.tables import read_truth
+from stages.shared.table_files import read_truth
 
 
 def generate(path: str) -> pd.DataFrame:

@@ -17,7 +17,8 @@ from stages.core.files import atomic_write
 from stages.shared.linear import predict_linear
 from stages.shared.metadata import Metadata
 from stages.shared.models import load_classifier, load_regression
-from stages.shared.tables import column_names, read_chunks, to_float64
+from stages.shared.table_files import column_names, read_chunks
+from stages.shared.tables import to_float64
 from stages.shared.tensors import load_tensors
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 SPLITS = ("train", "test")
+SPLIT = "split"  # the column of a table that says which part a row belongs to
 
 
 def make_generator(seed: int, *spawn_key: int) -> np.random.Generator:

@@ -14,16 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from stages.core.errors import UserError
-from stages.shared import tables
-from stages.shared.tables import (
-    Table,
-    column_names,
-    read_chunks,
-    read_table,
-    to_float64,
-    to_labels,
-    write_table,
-)
+from stages.shared import table_files
+from stages.shared.table_files import column_names, read_chunks, write_table
+from stages.shared.tables import Table, read_table, to_float64, to_labels
 
 NUMBER = "must be a number from -1e30 to 1e30; got"
 SPLIT = "Correct the table, or rename the column to have the table split at random."
@@ -174,9 +167,9 @@ def test_corrupted_page_of_a_parquet_is_rejected() -> None:
 
 
 def test_value_longer_than_a_block_is_rejected() -> None:
-    path = write("a,t\n1,2\n" + "1" * (3 * tables.BLOCK) + ",3\n")
+    path = write("a,t\n1,2\n" + "1" * (3 * table_files.BLOCK) + ",3\n")
     assert error_of(path) == (
-        f"my.csv must have rows of fewer than {tables.BLOCK} bytes; it has longer ones."
+        f"my.csv must have rows of fewer than {table_files.BLOCK} bytes; it has longer ones."
     )
 
 
@@ -322,7 +315,7 @@ def test_quotes_may_be_part_of_a_value() -> None:
 
 def test_chunks_give_the_whole_table(monkeypatch: pytest.MonkeyPatch) -> None:
     path = write("a,t\n" + "".join(f"{number},0\n" for number in range(5000)))
-    monkeypatch.setattr(tables, "BLOCK", 4096)
+    monkeypatch.setattr(table_files, "BLOCK", 4096)
     assert len(list(read_chunks(path, ["a"]))) > 3
     assert read(path)[0]["a"] == list(range(5000))
 
@@ -367,7 +360,9 @@ def test_written_table_has_the_split_as_its_last_column() -> None:
 
 def test_written_table_describes_its_simulation() -> None:
     write_two_chunks()
-    assert tables.read_truth("my.parquet", pq.read_table("my.parquet").combine_chunks()) == "{}"
+    assert (
+        table_files.read_truth("my.parquet", pq.read_table("my.parquet").combine_chunks()) == "{}"
+    )
 
 
 def test_truth_does_not_outlive_a_changed_value() -> None:
@@ -379,8 +374,8 @@ def test_truth_does_not_outlive_a_changed_value() -> None:
         index = table.column_names.index(name)
         changed = table.set_column(index, name, pa.array(values, column.type)).combine_chunks()
         assert changed != table
-        assert tables.read_truth("my.parquet", changed) is None
-    assert tables.read_truth("my.parquet", table.slice(1).combine_chunks()) is None
+        assert table_files.read_truth("my.parquet", changed) is None
+    assert table_files.read_truth("my.parquet", table.slice(1).combine_chunks()) is None
 
 
 def test_table_that_was_not_simulated_has_no_truth() -> None:
