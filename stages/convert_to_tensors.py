@@ -2,13 +2,15 @@
 
 params.yaml, two tables -> data/tensors/regression.safetensors (x, y: float64 of shape (n,); x has
 shape (n, n_features) for several features), data/tensors/classification.safetensors (X: float32 of
-shape (n, n_features); y: int64 of shape (n,), the class numbers), both with a training and a test
-part, and metrics/convert_to_tensors.json
+shape (n, n_features); y: int64 of shape (n,), the class numbers), both with a part to train on, one
+to validate and one to test, and metrics/convert_to_tensors.json
 
-A table with a column `split` (train, test) keeps its split; any other is split at random, class by
-class for a classification. With `standardize`, features are scaled by the training part.
+A table with a column `split` (train, valid, test) keeps its split. With `standardize`, features are
+scaled by the training part, and the target of a regression is centered.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -18,161 +20,271 @@ from torch import Tensor
 
 from stages.core.errors import UserError
 from stages.core.schema import ConvertToTensors, TableParams
-from stages.shared.metadata import ClassificationTruth, Metadata, RegressionTruth
+from stages.shared.encoding import encode_all, fit_column
+from stages.shared.metadata import (
+    ClassificationTruth,
+    FeatureColumn,
+    Metadata,
+    RegressionTruth,
+)
 from stages.shared.metrics import round_numbers, write_json
 from stages.shared.scaling import Scaling
-from stages.shared.splits import SPLITS, draw_test_rows, make_generator
-from stages.shared.tables import Table, read_table, to_float64, to_labels
+from stages.shared.splits import (
+    SPLITS,
+    TRAIN,
+    VALID,
+    hash_rows,
+    split_by_hash,
+    split_by_order,
+)
+from stages.shared.tables import Table, is_missing, read_table, shorten
 from stages.shared.tensors import save_tensors
 
 REGRESSION = "data/tensors/regression.safetensors"
 CLASSIFICATION = "data/tensors/classification.safetensors"
 METRICS = "metrics/convert_to_tensors.json"
 LINE = 120  # characters that a line of output has at most
+# Part of a feature's standard deviation that float32 may lose.
+FLOAT32_TOLERANCE = 1e-3
+MIN_ROWS_OF_ID = 20
 
 Tensors = dict[str, Tensor]
 Truth = TypeVar("Truth", RegressionTruth, ClassificationTruth)
 
 
+@dataclass(frozen=True)
+class Converted:
+    """The tensors of a task, their metadata, and what was done to the table.
+
+    `counts` are numbers for metrics; `notes` are texts by subject, for the report.
+    """
+
+    tensors: Tensors
+    metadata: Metadata
+    counts: dict[str, int]
+    notes: dict[str, str]
+
+
 def main(params: ConvertToTensors) -> None:
     """Run the stage."""
     section = params.convert_to_tensors
-    regression, regression_metadata = convert_regression(section.regression)
-    classification, classification_metadata = convert_classification(section.classification)
-    save_tensors(REGRESSION, regression, regression_metadata)
-    save_tensors(CLASSIFICATION, classification, classification_metadata)
-    descriptions = {
-        REGRESSION: [describe(name, tensor) for name, tensor in regression.items()],
-        CLASSIFICATION: [describe(name, tensor) for name, tensor in classification.items()],
+    regression = convert_regression(section.regression)
+    classification = convert_classification(section.classification)
+    save_tensors(REGRESSION, regression.tensors, regression.metadata)
+    save_tensors(CLASSIFICATION, classification.tensors, classification.metadata)
+    described = {
+        path: [describe(name, tensor) for name, tensor in converted.tensors.items()]
+        for path, converted in ((REGRESSION, regression), (CLASSIFICATION, classification))
     }
-    sizes = {
-        "regression": count(regression, regression_metadata),
-        "classification": count(classification, classification_metadata),
+    content = {
+        "convert_to_tensors": {
+            "regression": regression.counts,
+            "classification": classification.counts,
+        },
+        "preparation": {"regression": regression.notes, "classification": classification.notes},
+        "tensors": described,
     }
-    write_json(METRICS, {"convert_to_tensors": sizes, "tensors": descriptions})
-    for description in (item for items in descriptions.values() for item in items):
+    write_json(METRICS, content)
+    for description in (item for items in described.values() for item in items):
         text = "{tensor}: {class} {dtype} {shape} {first_ten}".format_map(
             round_numbers(description)
         )
         print(text if len(text) <= LINE else f"{text[: LINE - 3]}...")
-    print(f"convert_to_tensors: {len(regression) + len(classification)} tensors from 2 tables")
+    n_tensors = len(regression.tensors) + len(classification.tensors)
+    print(f"convert_to_tensors: {n_tensors} tensors from 2 tables")
 
 
-def convert_regression(params: TableParams) -> tuple[Tensors, Metadata]:
-    """Return x and y of each split, float64 (n,), and their metadata; several features are 2-D."""
-    table = read_table(params.table, params.target, params.features)
-    y = to_float64(table.column(params.target), table.path, params.target)
-    if len(y) < 2:
+def convert_regression(params: TableParams) -> Converted:
+    """Return x and y of each split, float64; x is (n,), or (n, n_features) of several features.
+
+    With `standardize`, the mean of the training targets is subtracted from y, too.
+    """
+    table = read_table(params, is_regression=True)
+    if np.ptp(table.target) == 0:
         raise UserError(
-            f"{table.path} must have two or more rows, one to train on and one to test; it has one."
+            f"{table.path}: the target {params.target} must vary; it is {table.target[0]:g} in "
+            "every row. Choose another target."
         )
-    if np.ptp(y) == 0:
-        raise UserError(
-            f"{table.path}: the target {params.target} must vary; it is {y[0]:g} in every row. "
-            "Choose another target."
-        )
-    test = table.test
-    if test is None:
-        generator = make_generator(params.seed, 0, 2)
-        test = to_mask(draw_test_rows(len(y), params.test_fraction, generator), len(y))
-    X, scaling = convert_features(table, test, params.standardize)
-    report_table(table, test)
-    if X["train"].shape[1] == 1:
-        X = {split: values[:, 0] for split, values in X.items()}
-    tensors: Tensors = {}
-    for split in SPLITS:
-        tensors[f"x_{split}"] = torch.tensor(X[split])
-        tensors[f"y_{split}"] = torch.tensor(y[test == (split == "test")])
+    parts = split(params, table)
+    columns = fit_columns(params, table, parts)
+    X, scaling = scale(encode_all(columns, list(table.features.values())), parts, params)
+    y, mean = center(table.target, parts) if params.standardize else (table.target, None)
+    if X.shape[1] == 1:
+        X = X[:, 0]
+    tensors = {
+        f"{name}_{part}": torch.tensor(values[parts == number])
+        for number, part in enumerate(SPLITS)
+        for name, values in (("x", X), ("y", y))
+    }
     metadata = Metadata(
         task="regression",
-        features=feature_names(table),
+        columns=columns,
         target=params.target,
+        missing=params.missing,
         scaling=scaling,
+        target_mean=mean,
     )
     truth = find_truth(RegressionTruth, table, metadata)
-    return tensors, metadata.model_copy(update={"truth": truth})
+    metadata = metadata.model_copy(update={"truth": truth})
+    return report(params, table, parts, tensors, metadata)
 
 
-def convert_classification(params: TableParams) -> tuple[Tensors, Metadata]:
-    """Return X, float32 (n, n_features), and y, int64 (n,), of each split, and their metadata.
+def convert_classification(params: TableParams) -> Converted:
+    """Return X, float32 (n, n_features), and y, int64 (n,), of each split.
 
     Classes are numbered from 0 in the ascending order of their labels.
     """
-    table = read_table(params.table, params.target, params.features)
-    values = to_labels(table.column(params.target), table.path, params.target)
-    labels, y = np.unique(values, return_inverse=True)
+    table = read_table(params, is_regression=False)
+    labels, y = np.unique(table.target, return_inverse=True)
     if len(labels) < 2:
         raise UserError(
             f"{table.path}: the target {params.target} must have two or more classes; it is "
             f"{labels[0]} in every row. Choose another target."
         )
-    if table.test is None:
-        test = stratify(table.path, params, labels, y)
-    else:
-        test = table.test
-        check_classes(table.path, params.target, labels, y[~test])
-    X, scaling = convert_features(table, test, params.standardize)
-    report_table(table, test)
+    parts = split(params, table, y)
+    check_classes(table, params.target, labels, y[parts == TRAIN])
+    columns = fit_columns(params, table, parts)
+    X, scaling = scale(encode_all(columns, list(table.features.values())), parts, params)
+    check_float32(X, table.path, columns)
     tensors: Tensors = {}
-    for split in SPLITS:
-        tensors[f"X_{split}"] = torch.tensor(X[split]).float()
-        tensors[f"y_{split}"] = torch.tensor(y[test == (split == "test")])
+    for number, part in enumerate(SPLITS):
+        tensors[f"X_{part}"] = torch.tensor(X[parts == number]).float()
+        tensors[f"y_{part}"] = torch.tensor(y[parts == number])
     metadata = Metadata(
         task="classification",
-        features=feature_names(table),
+        columns=columns,
         target=params.target,
+        missing=params.missing,
         labels=tuple(labels.tolist()),
         scaling=scaling,
     )
     truth = find_truth(ClassificationTruth, table, metadata)
-    return tensors, metadata.model_copy(update={"truth": truth})
+    metadata = metadata.model_copy(update={"truth": truth})
+    return report(params, table, parts, tensors, metadata)
 
 
-def convert_features(
-    table: Table, test: np.ndarray, standardize: bool
-) -> tuple[dict[str, np.ndarray], Scaling | None]:
-    """Return the features of each split, float64 (n, n_features), and their scaling, if any."""
-    columns = [to_float64(table.column(name), table.path, name) for name in feature_names(table)]
-    X = np.column_stack(columns)
-    scaling = Scaling.fit(X[~test]) if standardize else None
-    if scaling is not None:
-        X = scaling.transform(X)
-    return {"train": X[~test], "test": X[test]}, scaling
+# The parts ----------------------------------------------------------------------------------------
 
 
-def stratify(path: str, params: TableParams, labels: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return the test rows, bool (n,), drawn from each class of y, int64 (n,)."""
-    test = np.zeros(len(y), dtype=bool)
-    for number, label in enumerate(labels):
-        rows = np.flatnonzero(y == number)
-        if len(rows) < 2:
-            raise UserError(
-                f"{path}: every class must have two or more rows, one to train on and one to test; "
-                f"in column {params.target}, {label} has only row {rows[0] + 1}."
-            )
-        generator = make_generator(params.seed, 1, 2, number)
-        test[rows[draw_test_rows(len(rows), params.test_fraction, generator)]] = True
-    return test
+def split(params: TableParams, table: Table, classes: np.ndarray | None = None) -> np.ndarray:
+    """Return the part of each row, (n,), a position in SPLITS.
+
+    The table's column `split` decides, if there is one, and else params.split. At random, rows are
+    drawn class by class where `classes`, int64 (n,), are given.
+    """
+    fractions = params.valid_fraction, params.test_fraction
+    if table.parts is not None:
+        parts = table.parts.copy()
+        if not (parts == VALID).any():
+            rows = np.flatnonzero(parts == TRAIN)
+            hashes = row_hashes(table, params.seed)[rows]
+            check_distinct(hashes, table.path, "rows with split train")
+            parts[rows[split_by_hash(hashes, params.valid_fraction, 0) == VALID]] = VALID
+        return parts
+    if params.split == "last":
+        check_distinct(np.arange(len(table.target)), table.path, "rows")
+        return split_by_order(len(table.target), *fractions)
+    if table.groups is not None:
+        hashes = hash_rows([table.groups], params.seed)
+        check_distinct(hashes, table.path, "groups")
+        return split_by_hash(hashes, *fractions)
+    hashes = row_hashes(table, params.seed)
+    if classes is None:
+        check_distinct(hashes, table.path, "distinct rows")
+        return split_by_hash(hashes, *fractions)
+    parts = np.empty(len(classes), dtype=np.int64)
+    for number in range(classes.max() + 1):
+        rows = np.flatnonzero(classes == number)
+        label = table.target[rows[0]]
+        check_distinct(hashes[rows], table.path, f"distinct rows of each class; {label}")
+        parts[rows] = split_by_hash(hashes[rows], *fractions)
+    return parts
 
 
-def check_classes(path: str, target: str, labels: np.ndarray, y_train: np.ndarray) -> None:
+def row_hashes(table: Table, seed: int) -> np.ndarray:
+    """Return one pseudo-random number per row, uint64 (n,); equal rows have equal ones.
+
+    It depends on the values of the features and the target, not on their order in params.yaml.
+    """
+    target = table.target
+    columns = [table.features[name] for name in sorted(table.features)]
+    return hash_rows([*columns, target if target.dtype == object else target.astype(float)], seed)
+
+
+def check_distinct(values: np.ndarray, path: str, what: str) -> None:
+    """Raise UserError for fewer than three distinct values: one for each part."""
+    n_distinct = len(np.unique(values))
+    if n_distinct < len(SPLITS):
+        raise UserError(
+            f"{path} must have three or more {what}, one to train on, one to validate and one to "
+            f"test; it has {n_distinct}. Add rows, or a column split."
+        )
+
+
+def check_classes(table: Table, target: str, labels: np.ndarray, y_train: np.ndarray) -> None:
     """Raise UserError for a class without a training row."""
     counts = np.bincount(y_train, minlength=len(labels))
     if not counts.all():
         raise UserError(
-            f"{path}: every class must have a row with split train; in column {target}, "
-            f"{labels[counts.argmin()]} has none."
+            f"{table.path}: every class must have a training row; in column {target}, "
+            f"{labels[counts.argmin()]} has none. Change the split."
         )
 
 
-def to_mask(rows: np.ndarray, n_rows: int) -> np.ndarray:
-    """Return row numbers as bool (n_rows,)."""
-    return np.isin(np.arange(n_rows), rows)
+# The features -------------------------------------------------------------------------------------
 
 
-def feature_names(table: Table) -> tuple[str, ...]:
-    """Return the names of the features: all columns but the last, the target."""
-    return tuple(table.columns.column_names[:-1])
+def fit_columns(params: TableParams, table: Table, parts: np.ndarray) -> tuple[FeatureColumn, ...]:
+    """Return how each column becomes features, from its values in the training part."""
+    columns = []
+    for name, values in table.features.items():
+        train = values[parts == TRAIN]
+        if is_missing(train).all():
+            raise UserError(
+                f"{table.path}: every feature must have values in the training part; {name} has "
+                "none. Leave it out of the features."
+            )
+        columns.append(fit_column(name, train, params.missing == "impute"))
+    names = [feature for column in columns for feature in column.features]
+    if len(set(names)) < len(names):
+        name = next(name for name in names if names.count(name) > 1)
+        raise UserError(
+            f"{table.path}: features must have distinct names; {name} is both a column and a "
+            "category of another. Rename the column."
+        )
+    return tuple(columns)
+
+
+def scale(
+    X: np.ndarray, parts: np.ndarray, params: TableParams
+) -> tuple[np.ndarray, Scaling | None]:
+    """Return X, float64 (n, n_features), scaled by the training part if asked, and the scaling."""
+    if not params.standardize:
+        return X, None
+    scaling = Scaling.fit(X[parts == TRAIN])
+    return scaling.transform(X), scaling
+
+
+def center(y: np.ndarray, parts: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return y, float64 (n,), minus the mean of the training part, and that mean."""
+    scaling = Scaling.fit(y[parts == TRAIN, np.newaxis])
+    return y - scaling.mean[0], scaling.mean[0]
+
+
+def check_float32(X: np.ndarray, path: str, columns: tuple[FeatureColumn, ...]) -> None:
+    """Raise UserError for a feature, such as times in seconds, whose values float32 would merge."""
+    names = [name for column in columns for name in column.features]
+    errors = np.abs(X.astype(np.float32) - X).max(axis=0)
+    spreads = (X - X[0]).std(axis=0)
+    for name, error, spread in zip(names, errors, spreads, strict=True):
+        if error > FLOAT32_TOLERANCE * spread > 0:
+            raise UserError(
+                f"{path}: features are stored as float32, which would merge different values of "
+                f"{name}. Set standardize: true for the table in params.yaml."
+            )
+
+
+# What is reported ---------------------------------------------------------------------------------
 
 
 def find_truth(model: type[Truth], table: Table, metadata: Metadata) -> Truth | None:
@@ -184,22 +296,84 @@ def find_truth(model: type[Truth], table: Table, metadata: Metadata) -> Truth | 
     return truth if truth.describes(metadata.features, metadata.target) else None
 
 
-def report_table(table: Table, test: np.ndarray) -> None:
-    """Print what was read."""
-    n_features = table.columns.num_columns - 1
-    features = "1 feature" if n_features == 1 else f"{n_features} features"
-    left_out = f"; left out: {', '.join(table.left_out)} (not numeric, or a pandas index)"
-    print(
-        f"{table.path}: {len(test)} rows, {test.sum()} of them for testing, {features}"
-        f"{left_out if table.left_out else ''}"
-    )
+def report(
+    params: TableParams,
+    table: Table,
+    parts: np.ndarray,
+    tensors: Tensors,
+    metadata: Metadata,
+) -> Converted:
+    """Print what was done to a table, and return it with the tensors."""
+    hashes = row_hashes(table, 0)
+    distinct = np.unique(hashes)
+    counts = {f"{part}_rows": int((parts == number).sum()) for number, part in enumerate(SPLITS)}
+    counts["features"] = len(metadata.features)
+    if metadata.labels:
+        counts["classes"] = len(metadata.labels)
+    counts["duplicate_rows"] = len(hashes) - len(distinct)
+    counts["leaked_rows"] = int(np.isin(hashes[parts != TRAIN], hashes[parts == TRAIN]).sum())
+    if params.missing != "refuse":
+        counts["dropped_rows"] = table.n_dropped
+    if params.missing == "impute":
+        counts["imputed_values"] = table.n_missing
+    notes = dict(describe_preparation(params, table, counts, metadata))
+    sizes = ", ".join(f"{counts[f'{part}_rows']} {part}" for part in SPLITS)
+    n_features = counts["features"]
+    print(f"{table.path}: {sizes} rows; {n_features} feature{'s' * (n_features > 1)}")
+    for subject, note in notes.items():
+        print(f"  {subject.replace('_', ' ')}: {note}")
+    return Converted(tensors, metadata, counts, notes)
 
 
-def count(tensors: Tensors, metadata: Metadata) -> dict[str, int]:
-    """Return the sizes of the tensors of one task."""
-    rows = {f"{split}_rows": len(tensors[f"y_{split}"]) for split in SPLITS}
-    classes = {"classes": len(metadata.labels)} if metadata.labels else {}
-    return rows | {"features": len(metadata.features)} | classes
+def describe_preparation(
+    params: TableParams, table: Table, counts: dict[str, int], metadata: Metadata
+) -> Iterator[tuple[str, str]]:
+    """Yield (subject, text) of what was done to a table, and of what may be wrong with it."""
+    yield "split", "column" if table.parts is not None else params.split
+    if metadata.labels:
+        labels, sizes = np.unique(table.target, return_counts=True)
+        yield "classes", shorten([f"{label} {n}" for label, n in zip(labels, sizes, strict=True)])
+    if table.left_out:
+        left_out = [f"{name or 'a column'} ({why})" for name, why in table.left_out.items()]
+        yield "left_out", shorten(left_out, 120)
+    if categories := [column for column in metadata.columns if column.categories]:
+        yield (
+            "one_hot",
+            shorten([f"{column.name} ({shorten(column.categories)})" for column in categories]),
+        )
+    if table.n_dropped:
+        yield "dropped", f"{table.n_dropped} rows with missing values"
+    if table.n_missing:
+        n_missing = {name: is_missing(values).sum() for name, values in table.features.items()}
+        fills = [
+            f"{n_missing[column.name]} {column.name} with {column.fill:g}"
+            if isinstance(column.fill, float)
+            else f"{n_missing[column.name]} {column.name} with {column.fill}"
+            for column in metadata.columns
+            if n_missing[column.name]
+        ]
+        yield "imputed", shorten(fills)
+    if counts["duplicate_rows"]:
+        yield "duplicates", f"{counts['duplicate_rows']} rows repeat an earlier one"
+    if counts["leaked_rows"]:
+        yield (
+            "leakage",
+            f"{counts['leaked_rows']} validation and test rows are also training rows; split: "
+            "random keeps equal rows together",
+        )
+    if ids := [name for name, values in table.features.items() if is_id(values)]:
+        yield (
+            "ids",
+            f"{shorten(ids)} has a different integer in every row; list the features without it if "
+            "it is an id",
+        )
+
+
+def is_id(values: np.ndarray) -> bool:
+    """Return whether a feature, float64 or text (n,), has another integer in each of many rows."""
+    if values.dtype == object or len(values) < MIN_ROWS_OF_ID or (values % 1 != 0).any():
+        return False
+    return len(np.unique(values)) == len(values)
 
 
 def describe(name: str, tensor: Tensor) -> dict[str, object]:

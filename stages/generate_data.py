@@ -6,9 +6,9 @@ label, split)
     regression:      y = weight * x + noise_std * z,  x evenly spaced on [0, 1]
     classification:  (x1, x2) = centers[label] + std * (z1, z2)
 
-with z standard normal. The rows with split "train" are the article's; those with split "test" have
-the same distribution and random generators of their own. Each file describes its simulation in its
-metadata.
+with z standard normal. The rows with split "train" are the article's; those with split "valid"
+and "test" have the same distribution and random generators of their own. Each file describes its
+simulation in its metadata.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ import pyarrow as pa
 from stages.core.schema import ClassificationSimulation, GenerateData, RegressionSimulation
 from stages.shared.metadata import ClassificationTruth, RegressionTruth
 from stages.shared.rounding import round_significant
-from stages.shared.splits import SPLITS, make_generator
+from stages.shared.splits import SPLITS
 from stages.shared.table_files import write_table
 
 REGRESSION = "data/raw/regression.parquet"
@@ -29,6 +29,9 @@ CLASSIFICATION = "data/raw/classification.parquet"
 CHUNK = 2**20
 # Digits stored. What may differ between machines, the last bit of an extreme z, ends here.
 DIGITS = 9
+
+# The random generator of each part: changing the size of one leaves the others as they are.
+STREAMS = {"train": 0, "test": 1, "valid": 2}
 
 Columns = dict[str, np.ndarray]
 
@@ -58,9 +61,9 @@ def simulate_regression(
     seed: int, simulation: RegressionSimulation
 ) -> Iterator[tuple[str, Columns]]:
     """Yield (split, chunk of columns) for all points of the regression."""
-    sizes = (simulation.n_samples, simulation.n_test)
-    for part, (split, n_rows) in enumerate(zip(SPLITS, sizes, strict=True)):
-        generator = make_generator(seed, 0, part)
+    sizes = (simulation.n_samples, simulation.n_valid, simulation.n_test)
+    for split, n_rows in zip(SPLITS, sizes, strict=True):
+        generator = make_generator(seed, 0, STREAMS[split])
         for columns in line_chunks(n_rows, simulation.weight, simulation.noise_std, generator):
             yield split, columns
 
@@ -69,10 +72,14 @@ def simulate_classification(
     seed: int, simulation: ClassificationSimulation
 ) -> Iterator[tuple[str, Columns]]:
     """Yield (split, chunk of columns) for all points of the clusters, one class after the other."""
-    sizes = (simulation.n_samples_per_class, simulation.n_test_per_class)
-    for part, (split, n_rows) in enumerate(zip(SPLITS, sizes, strict=True)):
+    sizes = (
+        simulation.n_samples_per_class,
+        simulation.n_valid_per_class,
+        simulation.n_test_per_class,
+    )
+    for split, n_rows in zip(SPLITS, sizes, strict=True):
         for label, center in enumerate(simulation.centers):
-            generator = make_generator(seed, 1, part, label)
+            generator = make_generator(seed, 1, STREAMS[split], label)
             for columns in cluster_chunks(n_rows, label, center, simulation.std, generator):
                 yield split, columns
 
@@ -98,6 +105,11 @@ def cluster_chunks(
         points = np.asarray(center) + std * generator.standard_normal((stop - start, 2))
         x1, x2 = round_significant(points, DIGITS).T
         yield {"x1": x1, "x2": x2, "label": np.full(stop - start, label)}
+
+
+def make_generator(seed: int, *spawn_key: int) -> np.random.Generator:
+    """Return the generator for a part of the data, independent of those for all other parts."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=spawn_key))
 
 
 def chunk_bounds(n_rows: int, size: int = CHUNK) -> Iterator[tuple[int, int]]:

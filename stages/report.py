@@ -185,7 +185,7 @@ def data_rows(table: str, task: str) -> Iterator[tuple[str, str]]:
     yield "features", join_names(metadata.features)
     if metadata.labels:
         yield "classes", join_names(metadata.labels)
-    for split, n_rows in zip(("training", "test"), sizes, strict=True):
+    for split, n_rows in zip(("training", "validation", "test"), sizes, strict=True):
         yield f"{split} rows", f"{n_rows}"
     require_file(table)
     with open(table, "rb") as file:

@@ -30,7 +30,7 @@ def main(params: TrainClassifier) -> None:
     tensors, metadata = load_tensors("data/tensors/classification.safetensors")
     X = tensors["X_train"].to(device, dtype)  # (n_samples, n_features)
     y = tensors["y_train"].to(device)  # (n_samples,)
-    network = build_network(X.shape[1], section.hidden, len(metadata.labels))
+    network = build_network(X.shape[1], section.hidden[0], len(metadata.labels))
     initialize(network, torch.Generator().manual_seed(section.seed))
     network.to(device, dtype)
     history, snapshots = fit(X, y, network, section)

@@ -23,6 +23,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from stages.core.params import read_params, to_tuples
 from stages.core.schema import STAGES
+from stages.shared.metadata import FeatureColumn
 
 # The same examples in every run, however slow the machine.
 settings.register_profile("deterministic", derandomize=True, deadline=None)
@@ -34,9 +35,16 @@ ARTICLE: dict[str, Any] = {
     "device": "cpu",
     "generate_data": {
         "seed": 0,
-        "regression": {"n_samples": 1000, "n_test": 1000, "weight": 2.0, "noise_std": 0.3},
+        "regression": {
+            "n_samples": 1000,
+            "n_valid": 1000,
+            "n_test": 1000,
+            "weight": 2.0,
+            "noise_std": 0.3,
+        },
         "classification": {
             "n_samples_per_class": 1000,
+            "n_valid_per_class": 1000,
             "n_test_per_class": 1000,
             "centers": [[0.2, 0.2], [0.8, 0.8]],
             "std": 0.25,
@@ -47,6 +55,9 @@ ARTICLE: dict[str, Any] = {
             "table": "data/raw/regression.parquet",
             "target": "y",
             "features": "all",
+            "missing": "refuse",
+            "split": "random",
+            "valid_fraction": 0.2,
             "test_fraction": 0.2,
             "seed": 0,
             "standardize": False,
@@ -55,6 +66,9 @@ ARTICLE: dict[str, Any] = {
             "table": "data/raw/classification.parquet",
             "target": "label",
             "features": "all",
+            "missing": "refuse",
+            "split": "random",
+            "valid_fraction": 0.2,
             "test_fraction": 0.2,
             "seed": 0,
             "standardize": False,
@@ -70,9 +84,10 @@ ARTICLE: dict[str, Any] = {
     },
     "train_classifier": {
         "seed": 0,
-        "hidden": 10,
+        "hidden": [10],
         "epochs": 51,
         "loss_on": "probabilities",
+        "class_weight": "none",
         "dtype": "float64",
         "snapshots": [0, 1, 2, 3, 4, 10, 50],
         "optimizer": {"name": "RMSprop", "lr": 1e-3},
@@ -81,8 +96,10 @@ ARTICLE: dict[str, Any] = {
 # Eight rows of each part, five epochs.
 SMALL: dict[str, Any] = {
     "generate_data.regression.n_samples": 8,
+    "generate_data.regression.n_valid": 8,
     "generate_data.regression.n_test": 8,
     "generate_data.classification.n_samples_per_class": 4,
+    "generate_data.classification.n_valid_per_class": 4,
     "generate_data.classification.n_test_per_class": 4,
     "train_regression.epochs": 5,
     "train_classifier.epochs": 5,
@@ -119,6 +136,11 @@ def params_of(stage: str, changes: Mapping[str, Any] | None = None) -> Any:
     for key, value in (changes or {}).items():
         set_key(content, f"{stage}.{key}", to_tuples(value))
     return getattr(STAGES[stage].model_validate(content), stage)
+
+
+def feature_columns(*names: str) -> tuple[FeatureColumn, ...]:
+    """Return columns of numbers, as Metadata holds them."""
+    return tuple(FeatureColumn(name=name) for name in names)
 
 
 def call_stage(name: str) -> None:

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from sklearn.preprocessing import StandardScaler
 
-from conftest import Change, call_stage, params_of
+from conftest import Change, call_stage, feature_columns, params_of
 from stages.convert_to_tensors import (
     CLASSIFICATION,
     METRICS,
@@ -111,7 +111,7 @@ def test_tensors_of_the_classes_hold_the_table(generated: Change) -> None:
 def test_several_features_of_the_regression_are_a_matrix(folder: None) -> None:
     tensors, metadata = convert("regression", "a,b,split,t\n1,2,train,3\n4,5,test,6\n")
     assert tensors == {"x_train": [[1, 2]], "y_train": [3], "x_test": [[4, 5]], "y_test": [6]}
-    assert metadata == Metadata(task="regression", features=("a", "b"), target="t")
+    assert metadata == Metadata(task="regression", columns=feature_columns("a", "b"), target="t")
 
 
 def test_classes_are_numbered_in_the_order_of_their_labels(folder: None) -> None:
@@ -211,10 +211,14 @@ def test_each_task_has_its_own_switch(generated: Change, task: str) -> None:
 def test_simulated_tables_bring_their_truth(generated: Change) -> None:
     call_stage("convert_to_tensors")
     line, clusters = (load_tensors(path)[1].truth for path in (REGRESSION, CLASSIFICATION))
-    assert line == RegressionTruth(seed=0, n_samples=8, n_test=8, weight=2.0, noise_std=0.3)
+    assert line == RegressionTruth(
+        seed=0, n_samples=8, n_valid=8, n_test=8, weight=2.0, noise_std=0.3
+    )
     assert clusters == ClassificationTruth(
         seed=0,
         n_samples_per_class=4,
+        n_valid_per_class=4,
+        n_valid_per_class=4,
         n_test_per_class=4,
         centers=((0.2, 0.2), (0.8, 0.8)),
         std=0.25,

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from sklearn.metrics import confusion_matrix as confusion_matrix_of_scikit_learn
 from torch import Tensor, nn
 
-from conftest import Change, call_stage
+from conftest import Change, call_stage, feature_columns
 from stages.core.errors import UserError
 from stages.evaluate import (
     classifier_metrics,
@@ -47,19 +47,21 @@ FIGURES = [
 
 LINE = Metadata(
     task="regression",
-    features=("x",),
+    columns=feature_columns("x"),
     target="y",
-    truth=RegressionTruth(seed=0, n_samples=3, n_test=3, weight=2.0, noise_std=0.5),
+    truth=RegressionTruth(seed=0, n_samples=3, n_valid=3, n_test=3, weight=2.0, noise_std=0.5),
     loss_reduction="sum",
 )
 CLASSES = Metadata(
     task="classification",
-    features=("x1", "x2"),
+    columns=feature_columns("x1", "x2"),
     target="label",
     labels=(0, 1),
     truth=ClassificationTruth(
         seed=0,
         n_samples_per_class=1,
+        n_valid_per_class=1,
+        n_valid_per_class=1,
         n_test_per_class=1,
         centers=((0.0, 0.0), (1.0, 0.0)),
         std=0.5,
@@ -141,7 +143,7 @@ def test_weights_of_several_features_have_their_names() -> None:
     X = double([0, 0], [1, 0], [0, 1], [1, 1])
     y = X @ double(1, -2) + 0.5
     data = {"x_train": X, "y_train": y, "x_test": X, "y_test": y}
-    metadata = without_truth(LINE, features=("a", "b"))
+    metadata = without_truth(LINE, columns=feature_columns("a", "b"))
     metrics = regression_metrics(data, double(0, 0), number(0.0), metadata)
     assert metrics["weights"] == {"a": 0, "b": 0}
     assert metrics["least_squares_weights"] == pytest.approx({"a": 1, "b": -2})
@@ -205,7 +207,7 @@ def test_baselines_of_the_classifier_take_the_place_of_theory() -> None:
         "X_test": torch.zeros(3, 1),
         "y_test": torch.tensor([1, 2, 2]),
     }
-    metadata = without_truth(CLASSES, labels=(0, 1, 2), features=("a",))
+    metadata = without_truth(CLASSES, labels=(0, 1, 2), columns=feature_columns("a"))
     metrics = classifier_metrics(data, build_network(1, 2, 3).double().eval(), metadata)
     assert metrics["majority"] == {
         "train": {"accuracy": pytest.approx(0.6)},

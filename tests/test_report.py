@@ -260,7 +260,7 @@ def test_ten_names_are_shown_and_the_others_counted() -> None:
 
 
 def test_source_is_the_simulation_if_there_was_one() -> None:
-    truth = RegressionTruth(seed=1, n_samples=2, n_test=3, weight=4.0, noise_std=0.5)
+    truth = RegressionTruth(seed=1, n_samples=2, n_valid=3, n_test=3, weight=4.0, noise_std=0.5)
     expected = "simulated with seed 1, n_samples 2, n_test 3, weight 4.0, noise_std 0.5"
     assert describe_source(truth) == expected
     assert describe_source(None) == "no known simulation"

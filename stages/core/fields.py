@@ -36,6 +36,13 @@ TablePath = Annotated[
     str, Field(pattern=r".\.(csv|parquet)$", description="the path of a .csv or .parquet file")
 ]
 Column = Annotated[str, Field(min_length=1, description="a column name")]
+Missing = Annotated[
+    Literal["refuse", "drop", "impute"], Field(description="one of {refuse, drop, impute}")
+]
+Split = Annotated[
+    str,
+    Field(pattern=r"^(random|last|group:.+)$", description="random, last or group:<column>"),
+]
 Features = Annotated[
     Literal["all"] | Annotated[tuple[Column, ...], Field(min_length=1)],
     Field(description="all, or a list of one or more column names"),
@@ -43,6 +50,10 @@ Features = Annotated[
 Centers = Annotated[
     tuple[tuple[Number, Number], ...],
     Field(min_length=2, description="a list of two or more centers, each a list of two numbers"),
+]
+Widths = Annotated[
+    tuple[Count, ...],
+    Field(min_length=1, description="a list of one or more widths, all integers >= 1"),
 ]
 Snapshots = Annotated[
     tuple[int, ...], Field(min_length=1, description="a list of one or more epochs, all integers")

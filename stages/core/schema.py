@@ -18,14 +18,17 @@ from stages.core.fields import (
     Features,
     Flag,
     Fraction,
+    Missing,
     NonNegative,
     Number,
     ParamsModel,
     Positive,
     Seed,
     Snapshots,
+    Split,
     TablePath,
     TwoOrMore,
+    Widths,
     invalid,
 )
 from stages.core.optimizers import Optimizer
@@ -35,6 +38,7 @@ class RegressionSimulation(ParamsModel):
     """y = weight * x + noise_std * z with z standard normal; noise_std in units of y."""
 
     n_samples: TwoOrMore
+    n_valid: TwoOrMore
     n_test: TwoOrMore
     weight: Number
     noise_std: NonNegative
@@ -44,6 +48,7 @@ class ClassificationSimulation(ParamsModel):
     """One Gaussian cluster per class around its center; one standard deviation for all."""
 
     n_samples_per_class: Count
+    n_valid_per_class: Count
     n_test_per_class: Count
     centers: Centers
     std: Positive
@@ -73,6 +78,9 @@ class TableParams(ParamsModel):
     table: TablePath
     target: Column
     features: Features
+    missing: Missing
+    split: Split
+    valid_fraction: Fraction
     test_fraction: Fraction
     seed: Seed
     standardize: Flag
@@ -87,6 +95,15 @@ class TableParams(ParamsModel):
         if isinstance(features, tuple) and len({*features, target}) <= len(features):
             raise invalid(f"all, or a list of distinct columns without the target '{target}'")
         return features
+
+    @field_validator("test_fraction")
+    @classmethod
+    def check_fractions(cls, test_fraction: float, info: ValidationInfo) -> float:
+        """Require that rows are left to train on."""
+        valid_fraction = info.data.get("valid_fraction", 0)
+        if test_fraction + valid_fraction >= 1:
+            raise invalid(f"a number < 1 - valid_fraction, which is {1 - valid_fraction:g}")
+        return test_fraction
 
 
 class ConvertToTensorsSection(ParamsModel):
@@ -111,10 +128,13 @@ class TrainClassifierSection(ParamsModel):
     """Section train_classifier."""
 
     seed: Seed
-    hidden: Count
+    hidden: Widths
     epochs: Count
     loss_on: Annotated[
         Literal["probabilities", "logits"], Field(description="one of {probabilities, logits}")
+    ]
+    class_weight: Annotated[
+        Literal["none", "balanced"], Field(description="one of {none, balanced}")
     ]
     dtype: Dtype
     snapshots: Snapshots
@@ -122,15 +142,10 @@ class TrainClassifierSection(ParamsModel):
 
     @field_validator("snapshots")
     @classmethod
-    def check_snapshots(cls, snapshots: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
-        """Require epochs that exist; the first is the untrained network."""
-        epochs = info.data.get("epochs", max(snapshots))
-        ascending = list(snapshots) == sorted(set(snapshots))
-        if not ascending or snapshots[0] != 0 or snapshots[-1] > epochs:
-            raise invalid(
-                f"an ascending list of epochs that starts with 0 and ends at or before epochs, "
-                f"{epochs}"
-            )
+    def check_snapshots(cls, snapshots: tuple[int, ...]) -> tuple[int, ...]:
+        """Require an ascending list; the first epoch is the untrained network."""
+        if list(snapshots) != sorted(set(snapshots)) or snapshots[0] != 0:
+            raise invalid("an ascending list of epochs that starts with 0")
         return snapshots
 
 

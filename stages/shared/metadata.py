@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from stages.core.fields import ParamsModel, Seed
+from stages.core.fields import Number, ParamsModel, Seed
 from stages.core.schema import ClassificationSimulation, RegressionSimulation
 from stages.shared.scaling import Scaling
 
@@ -33,22 +33,49 @@ class ClassificationTruth(ClassificationSimulation):
         return (features, target) == (("x1", "x2"), "label")
 
 
+class FeatureColumn(ParamsModel):
+    """A column of the table, and how its values become features.
+
+    A column of numbers is one feature. A column of text is one feature per category, 1 in the rows
+    that have it and 0 in the others. `fill` takes the place of a missing value.
+    """
+
+    name: str
+    categories: tuple[str, ...] = ()
+    fill: Number | str | None = None
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The names of the features."""
+        names = tuple(f"{self.name}={category}" for category in self.categories)
+        return names or (self.name,)
+
+
 class Metadata(ParamsModel):
     """What the numbers in a file of tensors mean.
 
-    `labels` are the class names by number; `scaling` is None where features are as in the table;
-    `truth` is None unless the data was simulated. A model also has the loss that it was trained on,
-    under the name that params.yaml gives it.
+    `columns` are those that the features are made from; `missing` says what becomes of a row with a
+    missing value, as in params.yaml; `labels` are the class names by number; `scaling` is None
+    where features are as in the table, and else `target_mean` is what was subtracted from the
+    target of a regression; `truth` is None unless the data was simulated. A model also has the loss
+    that it was trained on, under the name that params.yaml gives it.
     """
 
     task: Literal["regression", "classification"]
-    features: tuple[str, ...]
+    columns: tuple[FeatureColumn, ...]
     target: str
+    missing: Literal["refuse", "drop", "impute"] = "refuse"
     labels: tuple[IntegerLabel, ...] | tuple[str, ...] = ()
     scaling: Scaling | None = None
+    target_mean: Number | None = None
     truth: RegressionTruth | ClassificationTruth | None = None
     loss_reduction: Literal["sum", "mean"] | None = None
     loss_on: Literal["probabilities", "logits"] | None = None
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The names of the features, in the order of the tensors' columns."""
+        return tuple(name for column in self.columns for name in column.features)
 
     @model_validator(mode="after")
     def check_consistency(self) -> Self:

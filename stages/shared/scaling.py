@@ -26,10 +26,15 @@ class Scaling(ParamsModel):
 
     @classmethod
     def fit(cls, X: np.ndarray) -> "Scaling":
-        """Return the scaling of X, float64 (n, n_features); a constant feature has scale 1."""
-        mean = round_significant(X.mean(axis=0), DIGITS)
-        scale = round_significant(X.std(axis=0), DIGITS)
-        scale = np.where((np.ptp(X, axis=0) == 0) | (scale == 0), 1.0, scale)
+        """Return the scaling of X, float64 (n, n_features); a constant feature has scale 1.
+
+        Computed from the distances to the first row, so that features far from zero, such as years
+        or times in seconds, lose no digits.
+        """
+        distances = X - X[0]
+        mean = X[0] + round_significant(distances.mean(axis=0), DIGITS)
+        scale = round_significant(distances.std(axis=0), DIGITS)
+        scale = np.where(distances.any(axis=0) & (scale > 0), scale, 1.0)
         return cls(mean=tuple(mean.tolist()), scale=tuple(scale.tolist()))
 
     def transform(self, X: np.ndarray) -> np.ndarray:

@@ -1,22 +1,72 @@
-"""The training and test parts, and the random generators that data and splits are drawn from."""
+"""The parts of a table: which rows train, validate and test a model."""
+
+import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 
-SPLITS = ("train", "test")
+SPLITS = ("train", "valid", "test")
+TRAIN, VALID, TEST = range(3)  # positions in SPLITS
 SPLIT = "split"  # the column of a table that says which part a row belongs to
 
+# The constants of splitmix64 (G. L. Steele, D. Lea and C. H. Flood, 2014).
+INCREMENT = np.uint64(0x9E3779B97F4A7C15)
+FACTORS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
+SHIFTS = (np.uint64(30), np.uint64(27), np.uint64(31))
 
-def make_generator(seed: int, *spawn_key: int) -> np.random.Generator:
-    """Return the generator for one `spawn_key`, independent of those for all other keys.
 
-    Each part of the data has its own key, so that the size of one leaves the others as they are:
-    (0, split) for the regression and (1, split, label) for the classes, with split 0 for train and
-    1 for test. The split of a table is drawn from (0, 2), or from (1, 2, class) for each class.
+def hash_rows(columns: Sequence[np.ndarray], seed: int) -> np.ndarray:
+    """Return one pseudo-random number per row, uint64 (n,), from the seed and the row's values.
+
+    `columns` are float64, where all nan are equal, or text as object, each (n,). Rows with the same
+    values have the same number, on every machine.
     """
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=spawn_key))
+    state = np.full(len(columns[0]), seed, dtype=np.uint64)
+    for column in columns:
+        state = mix(state ^ (to_bits(column) + INCREMENT))
+    return state
 
 
-def draw_test_rows(n_rows: int, test_fraction: float, generator: np.random.Generator) -> np.ndarray:
-    """Draw round(test_fraction * n_rows) of `n_rows` rows, at least 1 and at most n_rows - 1."""
-    n_test = min(max(round(test_fraction * n_rows), 1), n_rows - 1)
-    return np.sort(generator.permutation(n_rows)[:n_test])
+def to_bits(column: np.ndarray) -> np.ndarray:
+    """Return a column as uint64 (n,), equal for equal values."""
+    if column.dtype == object:
+        texts, inverse = np.unique(column, return_inverse=True)
+        hashes = (hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts)
+        return np.array([int.from_bytes(item, "little") for item in hashes], np.uint64)[inverse]
+    values = np.where(np.isnan(column), np.nan, column + 0.0)  # -0 becomes 0
+    return values.view(np.uint64)
+
+
+def mix(values: np.ndarray) -> np.ndarray:
+    """Return uint64 `values` with all bits scrambled, as splitmix64 does it."""
+    values = (values ^ (values >> SHIFTS[0])) * FACTORS[0]
+    values = (values ^ (values >> SHIFTS[1])) * FACTORS[1]
+    return values ^ (values >> SHIFTS[2])
+
+
+def split_by_hash(hashes: np.ndarray, valid_fraction: float, test_fraction: float) -> np.ndarray:
+    """Return the part of each row, (n,), a position in SPLITS.
+
+    Rows with the same hash stay together. In the order of their hashes, the first round(n *
+    test_fraction) rows are for testing and the next round(n * valid_fraction) for validation, at
+    least one hash each, and the others for training. So a row keeps its part when rows are added,
+    unless its hash is close to a boundary. There must be three or more distinct hashes.
+    """
+    _, inverse, counts = np.unique(hashes, return_inverse=True, return_counts=True)
+    before = np.cumsum(counts) - counts  # rows with a smaller hash
+    n_test, n_valid = round(len(hashes) * test_fraction), round(len(hashes) * valid_fraction)
+    first_valid = np.clip(np.searchsorted(before, n_test), 1, len(counts) - 2)
+    first_train = np.searchsorted(before, n_test + n_valid)
+    first_train = np.clip(first_train, first_valid + 1, len(counts) - 1)
+    parts = np.full(len(counts), TRAIN)
+    parts[:first_valid] = TEST
+    parts[first_valid:first_train] = VALID
+    return parts[inverse]
+
+
+def split_by_order(n_rows: int, valid_fraction: float, test_fraction: float) -> np.ndarray:
+    """Return the part of each row, (n_rows,): the last rows for testing, those before to validate.
+
+    There must be three or more rows.
+    """
+    return split_by_hash(np.arange(n_rows, 0, -1), valid_fraction, test_fraction)

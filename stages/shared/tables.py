@@ -1,5 +1,6 @@
-"""The columns of a table as numbers, labels and parts; an error names the row and column."""
+"""The columns of a table as numbers, texts, labels and parts; an error names the row and column."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import pyarrow.compute as pc
 
 from stages.core.errors import UserError
 from stages.core.params import did_you_mean
+from stages.core.schema import TableParams
 from stages.shared.splits import SPLIT, SPLITS
 from stages.shared.table_files import (
     column_names,
@@ -20,9 +22,201 @@ from stages.shared.table_files import (
 )
 
 MAX_NUMBER = 1e30  # as in params.yaml: the square of a larger number may not be finite
+MAX_CATEGORIES = 20  # of a column of text that `features: all` takes
 NUMBER = r"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$"
 INTEGER = r"^(0|-?[1-9][0-9]{0,17})$"
-MISSING = ("", "na", "n/a", "#n/a", "nan", "null", "none", "?")
+# In lower case; pandas reads the same and a few more.
+MISSING = ("", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "?")
+
+Column = pa.Array | pa.ChunkedArray
+
+
+@dataclass(frozen=True)
+class Table:
+    """The columns of a table that a model is trained on, without the rows that are dropped.
+
+    `features` are float64, nan where a value is missing, or text as object, "" where it is missing;
+    `target` is float64 for a regression, and int64 or text as object for a classification; all have
+    shape (n,). `parts` are the positions in SPLITS, from the table's column `split`, and `groups`
+    the texts of the column that keeps rows together, if there is one. `left_out` gives the reason
+    why `features: all` does not take a column. `n_dropped` and `n_missing` count the rows that are
+    dropped and the values that are missing in the others. `truth` is how a simulation describes
+    itself.
+    """
+
+    path: str
+    features: dict[str, np.ndarray]
+    target: np.ndarray
+    parts: np.ndarray | None
+    groups: np.ndarray | None
+    left_out: dict[str, str]
+    n_dropped: int
+    n_missing: int
+    truth: str | None
+
+
+def read_table(params: TableParams, is_regression: bool) -> Table:
+    """Return the columns of a table that params.yaml names.
+
+    Raises UserError for a column that does not exist, a table without rows, a value that is missing
+    where `missing` says refuse, and whatever the functions below reject.
+    """
+    path, target = params.table, params.target
+    group = params.split.removeprefix("group:") if params.split.startswith("group:") else None
+    names = column_names(path)
+    listed = [] if params.features == "all" else list(params.features)
+    check_names(path, names, target, listed, group)
+    has_split = SPLIT in names
+    if has_split and params.split != "random":
+        raise UserError(
+            f"{path} has a column {SPLIT}, which decides how the table is split; set split: random "
+            "in params.yaml, or rename the column."
+        )
+    candidates = [name for name in names if name not in (target, SPLIT, group) and name.strip()]
+    extra = [SPLIT] if has_split else [group] if group else []
+    used = listed or candidates
+    batches = list(read_chunks(path, [*used, target, *extra]))
+    if not sum(len(batch) for batch in batches):
+        raise no_rows(path)
+    columns = pa.Table.from_batches(batches)
+    left_out = dict[str, str]()
+    if not listed:
+        unnamed = {"": "no name"} if "" in [name.strip() for name in names] else {}
+        left_out = find_left_out(path, columns.select(used)) | unnamed
+        used = [name for name in used if name not in left_out]
+    if not used:
+        reasons = shorten([f"{name} ({reason})" for name, reason in left_out.items()])
+        raise UserError(
+            f"{path} must have a feature besides {target}: a column of numbers, or of text with "
+            f"at most {MAX_CATEGORIES} categories; it has none{': ' * bool(reasons)}{reasons}."
+        )
+    truth = read_truth(path, columns)
+    features = {name: to_feature(columns[name], path, name) for name in used}
+    values = columns[target]
+    y = to_float64(values, path, target) if is_regression else to_labels(values, path, target)
+    parts = to_parts(columns[SPLIT], path) if has_split else None
+    groups = to_texts(columns[group]) if group else None
+    keep = rows_to_keep(params, features, y)
+    features = {name: column[keep] for name, column in features.items()}
+    return Table(
+        path=path,
+        features=features,
+        target=y[keep] if is_regression else to_integers(y[keep]),
+        parts=None if parts is None else parts[keep],
+        groups=None if groups is None else groups[keep],
+        left_out=left_out,
+        n_dropped=len(keep) - int(keep.sum()),
+        n_missing=sum(int(is_missing(column).sum()) for column in features.values()),
+        truth=truth,
+    )
+
+
+def check_names(
+    path: str, names: Sequence[str], target: str, listed: Sequence[str], group: str | None
+) -> None:
+    """Raise UserError for a column that params.yaml names and that is not there, or the split."""
+    for name in (target, *listed, *([group] if group else [])):
+        if name not in names:
+            raise UserError(
+                f"{path}: column {name!r} does not exist; the columns are {shorten(names)}. "
+                "Correct target, features or split in params.yaml." + did_you_mean(name, names)
+            )
+        if name == SPLIT:
+            raise UserError(
+                f"{path}: column {SPLIT} divides the rows into parts, so it cannot be a feature, "
+                "the target or the group; rename it."
+            )
+    if group in (target, *listed):
+        raise UserError(
+            f"{path}: column {group} groups the rows, so it cannot be a feature or the target; "
+            "correct features or split in params.yaml."
+        )
+    for name, count in Counter(names).items():
+        if name.strip() and count > 1 and not listed:
+            raise UserError(
+                f"{path}: column names must be distinct; {name} appears {count} times. Rename one, "
+                "or list the features in params.yaml."
+            )
+
+
+def shorten(names: Sequence[str], n_most: int = 10) -> str:
+    """Return the first names, each cut to 60 characters, and how many more there are."""
+    shown = [name if len(name) <= 60 else f"{name[:57]}..." for name in names[:n_most]]
+    more = f" and {len(names) - n_most} more" if len(names) > n_most else ""
+    return ", ".join(shown) + more
+
+
+def find_left_out(path: str, columns: pa.Table) -> dict[str, str]:
+    """Return why `features: all` does not take a column, by name, for those that it leaves out."""
+    reasons = {name: reason_to_leave_out(columns[name]) for name in columns.column_names}
+    reasons |= dict.fromkeys(index_names(path), "an index")
+    left_out = {name: reasons[name] for name in columns.column_names if reasons[name]}
+    first = columns.column_names[0]
+    others = set(columns.column_names) - {first} - left_out.keys()
+    if first not in left_out and others and counts_rows(columns[first]):
+        left_out[first] = "an index"
+    return left_out
+
+
+def reason_to_leave_out(column: Column) -> str:
+    """Return why a column cannot be a feature, or nothing."""
+    if column.null_count == len(column):
+        return "no values"
+    if not is_text_like(column):
+        return "" if is_number(column.type) else f"type {column.type}"
+    texts = pc.unique(normalize(column)).drop_null()
+    if not len(texts):
+        return "no values"
+    if is_numeric(column) or len(texts) <= MAX_CATEGORIES:
+        return ""
+    return f"text with {len(texts)} different values; at most {MAX_CATEGORIES} are taken"
+
+
+def counts_rows(column: Column) -> bool:
+    """Return whether a column is 0, 1, 2 … or 1, 2, 3 …, as an index is."""
+    if is_text(column):
+        if not pc.all(pc.match_substring_regex(column, INTEGER)).as_py():
+            return False
+        column = pc.cast(column, pa.int64())
+    if not pa.types.is_integer(column.type) or column.null_count:
+        return False
+    values = np.array(column)
+    return bool(values[0] in (0, 1) and (np.diff(values) == 1).all())
+
+
+def rows_to_keep(params: TableParams, features: dict[str, np.ndarray], y: np.ndarray) -> np.ndarray:
+    """Return which rows have all values that they need, bool (n,).
+
+    A row without a target is of no use. Raises UserError for the first missing value if they are to
+    be refused, and if no row is left.
+    """
+    columns = {params.target: is_missing(y)}
+    if params.missing != "impute":
+        columns |= {name: is_missing(values) for name, values in features.items()}
+    if params.missing == "refuse":
+        for name, missing in columns.items():
+            if missing.any():
+                remedy = "drop" if name == params.target else "drop or impute"
+                where = location(params.table, name, int(missing.argmax()) + 1)
+                raise UserError(
+                    f"{where} has a missing value, the first of {missing.sum()} in this column; "
+                    f"set missing: {remedy} in params.yaml, or correct the table."
+                )
+    keep = ~np.any(list(columns.values()), axis=0)
+    if not keep.any():
+        raise UserError(
+            f"{params.table} must have rows without missing values; it has none. Set missing: "
+            "impute in params.yaml, or list fewer features."
+        )
+    return np.asarray(keep)
+
+
+def is_missing(values: np.ndarray) -> np.ndarray:
+    """Return which values, float64 or text as object, are missing, bool of the same shape."""
+    return np.asarray(values == "") if values.dtype == object else np.isnan(values)
+
+
+# Arrow's columns ----------------------------------------------------------------------------------
 
 
 def location(path: str, name: str, row: int) -> str:
@@ -30,32 +224,66 @@ def location(path: str, name: str, row: int) -> str:
     return f"{path}: row {row}, column {name}"
 
 
-def is_numeric(column: pa.Array) -> bool:
-    """Return whether a column has a numeric type, or text of which at least one is a number."""
-    if is_text(column):
-        matches = pc.match_substring_regex(pc.utf8_trim_whitespace(column), NUMBER)
-        return bool(pc.any(matches).as_py())
-    type_ = column.type
+def is_number(type_: pa.DataType) -> bool:
+    """Return whether an Arrow type is one of numbers."""
     return pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_decimal(type_)
 
 
-def to_float64(column: pa.Array, path: str, name: str, first_row: int = 1) -> np.ndarray:
-    """Return a column as float64 (n,); `first_row` is the number of its first row.
+def is_text_like(column: Column) -> bool:
+    """Return whether a column holds text, or true and false, which are read as text."""
+    return is_text(column) or pa.types.is_boolean(column.type)
 
-    Raises UserError for the first value that is missing, not a number, infinite, or larger than
-    MAX_NUMBER.
+
+def normalize(column: Column) -> Column:
+    """Return a column as text without spaces around it, null where a value is missing."""
+    texts = pc.utf8_trim_whitespace(pc.cast(column, pa.large_string()))
+    missing = pc.is_in(pc.utf8_lower(texts), pa.array(MISSING, pa.large_string()))
+    return pc.if_else(missing, pa.scalar(None, pa.large_string()), texts)
+
+
+def is_numeric(column: Column) -> bool:
+    """Return whether a column has a numeric type, or text of which at least half are numbers.
+
+    Missing values do not count.
     """
     if is_text(column):
-        texts = pc.fill_null(pc.utf8_trim_whitespace(column), "")
+        texts = normalize(column)
+        matches = pc.match_substring_regex(texts, NUMBER)
+        n_numbers = pc.sum(matches).as_py() or 0
+        return n_numbers > 0 and 2 * n_numbers >= len(texts) - texts.null_count
+    return is_number(column.type)
+
+
+def to_feature(column: Column, path: str, name: str) -> np.ndarray:
+    """Return a column as float64 (n,) if it is numeric, and else as text, object (n,)."""
+    is_category = is_text_like(column) and not is_numeric(column)
+    return to_texts(column) if is_category else to_float64(column, path, name)
+
+
+def to_texts(column: Column) -> np.ndarray:
+    """Return a column as text without spaces around it, object (n,), "" where it is missing."""
+    return np.array(pc.fill_null(normalize(column), ""), dtype=object)
+
+
+def to_float64(column: Column, path: str, name: str, first_row: int = 1) -> np.ndarray:
+    """Return a column as float64 (n,), nan where a value is missing.
+
+    `first_row` is the number of its first row. Raises UserError for the first value that is not a
+    number, infinite, or larger than MAX_NUMBER.
+    """
+    if is_text(column):
+        texts = normalize(column)
         row = pc.index(pc.match_substring_regex(texts, NUMBER), False).as_py()
         if row >= 0:
             raise number_error(column[row].as_py(), location(path, name, first_row + row))
         values = np.array(pc.cast(texts, pa.float64()), dtype=np.float64)
-    elif is_numeric(column):
-        values = pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    elif is_number(column.type):
+        values = np.array(pc.cast(column, pa.float64(), safe=False), dtype=np.float64)
+    elif column.null_count == len(column):
+        values = np.full(len(column), np.nan)
     else:
         raise number_error(column[0].as_py(), location(path, name, first_row))
-    rows = np.flatnonzero(~(np.abs(values) <= MAX_NUMBER))
+    rows = np.flatnonzero(np.abs(values) > MAX_NUMBER)
     if len(rows):
         row = int(rows[0])
         raise number_error(column[row].as_py(), location(path, name, first_row + row))
@@ -64,135 +292,68 @@ def to_float64(column: pa.Array, path: str, name: str, first_row: int = 1) -> np
 
 def number_error(value: object, where: str) -> UserError:
     """Return the error for a value that should be a number."""
-    missing = value is None or str(value).strip().lower() in MISSING
     given = repr(value) if isinstance(value, str) else value
     return UserError(
-        f"{where} must be a number from -1e30 to 1e30; got {given}"
-        f"{', a missing value' if missing else ''}. Correct the table."
+        f"{where} must be a number from -1e30 to 1e30; got {given}. Correct the table, or the "
+        "target or features in params.yaml."
     )
 
 
-def to_labels(column: pa.Array, path: str, name: str) -> np.ndarray:
-    """Return a column of class labels as int64 (n,) or as text, object (n,).
+def to_labels(column: Column, path: str, name: str) -> np.ndarray:
+    """Return a column of class labels as text, object (n,), "" where one is missing.
 
-    Text becomes integers if every value is one, as in CSV. Raises UserError for a missing label and
-    for labels that are neither integers nor text.
+    Whole numbers with a decimal point become integers; pandas writes integers so where others are
+    missing. Raises UserError for labels that are neither integers nor text.
     """
-    if pa.types.is_boolean(column.type):
-        column = column.cast(pa.string())
-    if pa.types.is_integer(column.type):
-        missing = pc.index(column.is_null(), True).as_py()
-    elif is_text(column):
-        empty = pc.equal(pc.fill_null(pc.utf8_trim_whitespace(column), ""), "")
-        missing = pc.index(empty, True).as_py()
-    else:
-        raise UserError(
-            f"{path}: column {name} must hold labels, which are text or integers; its type is "
-            f"{column.type}. Convert it, or choose another target."
-        )
-    if missing >= 0:
-        raise UserError(
-            f"{location(path, name, missing + 1)} must be a label, text or an integer; got a "
-            "missing value. Correct the table."
-        )
-    if is_text(column) and pc.all(pc.match_substring_regex(column, INTEGER)).as_py():
-        column = column.cast(pa.int64())
-    if pa.types.is_integer(column.type):
-        try:
-            column = column.cast(pa.int64())
-        except pa.ArrowInvalid:
-            raise UserError(
-                f"{path}: column {name} must hold integers of at most 64 bits; it holds larger "
-                "ones. Convert them to text."
-            ) from None
-    return column.to_numpy(zero_copy_only=False)
+    if not is_text_like(column) and not is_number(column.type):
+        raise label_error(path, name, f"has the type {column.type}")
+    texts = normalize(column)
+    all_numbers = pc.all(pc.match_substring_regex(texts, NUMBER)).as_py()
+    has_decimals = pc.any(pc.match_substring_regex(texts, "[.eE]")).as_py()
+    if all_numbers and has_decimals:
+        numbers = to_float64(column, path, name)
+        decimals = numbers[~np.isnan(numbers) & (numbers % 1 != 0)]
+        if len(decimals):
+            raise label_error(path, name, f"holds decimals, such as {decimals[0]:g}")
+        return np.array(["" if np.isnan(number) else f"{number:.0f}" for number in numbers], object)
+    return np.array(pc.fill_null(texts, ""), dtype=object)
 
 
-def to_test_rows(column: pa.Array, path: str) -> np.ndarray:
-    """Return a split column as bool (n,), true for the test rows.
+def to_integers(labels: np.ndarray) -> np.ndarray:
+    """Return labels, object (n,), as int64 if every one is an integer, and else as they are."""
+    texts = pa.array(labels, pa.large_string())
+    if not pc.all(pc.match_substring_regex(texts, INTEGER)).as_py():
+        return labels
+    return np.array(pc.cast(texts, pa.int64()))
 
-    Raises UserError for a value that is not train or test, and where one of them never appears.
+
+def label_error(path: str, name: str, found: str) -> UserError:
+    """Return the error for a column that holds no labels."""
+    return UserError(
+        f"{path}: column {name} must hold labels, which are text or integers; it {found}. Convert "
+        "it, or choose another target."
+    )
+
+
+def to_parts(column: Column, path: str) -> np.ndarray:
+    """Return a split column as positions in SPLITS, int64 (n,).
+
+    Raises UserError for a value that is not train, valid or test, and where train or test never
+    appears.
     """
-    if not is_text(column):
-        column = pa.array([str(value) for value in column.to_pylist()])
-    texts = pc.utf8_trim_whitespace(column)
-    row = pc.index(pc.fill_null(pc.is_in(texts, pa.array(SPLITS)), False), False).as_py()
-    if row >= 0:
+    texts = pc.utf8_trim_whitespace(pc.cast(column, pa.large_string()))
+    parts = np.array(pc.fill_null(pc.index_in(texts, pa.array(SPLITS, pa.large_string())), -1))
+    if (parts < 0).any():
+        row = int((parts < 0).argmax())
         raise UserError(
-            f"{location(path, SPLIT, row + 1)} must be train or test; got {column[row].as_py()!r}. "
-            "Correct the table, or rename the column to have the table split at random."
+            f"{location(path, SPLIT, row + 1)} must be train, valid or test; got "
+            f"{column[row].as_py()!r}. Correct the table, or rename the column to have the table "
+            "split at random."
         )
-    test = np.array(pc.equal(texts, "test"), dtype=bool)
-    for split, is_empty in (("train", test.all()), ("test", not test.any())):
-        if is_empty:
+    for split in ("train", "test"):
+        if not (parts == SPLITS.index(split)).any():
             raise UserError(
                 f"{path}: column {SPLIT} must have rows with train and with test; none has {split}."
                 " Correct the table, or rename the column to have the table split at random."
             )
-    return test
-
-
-@dataclass(frozen=True)
-class Table:
-    """The columns of a table that a model is trained on.
-
-    `test` marks the test rows, bool (n,), if the table has a split column; `left_out` names the
-    columns that `features: all` does not take; `truth` is how a simulation describes itself.
-    """
-
-    path: str
-    columns: pa.Table
-    test: np.ndarray | None
-    left_out: list[str]
-    truth: str | None
-
-    def column(self, name: str) -> pa.Array:
-        """Return a column as one contiguous array."""
-        return self.columns.column(name).chunk(0)
-
-
-def read_table(path: str, target: str, features: str | Sequence[str]) -> Table:
-    """Return the columns `features`, a list or "all", and `target`, the last column.
-
-    "all" stands for every other numeric column, except the split and an index that pandas wrote.
-    Raises UserError for a column that does not exist, a table without rows, and whatever the
-    functions above reject.
-    """
-    names = column_names(path)
-    select_all = features == "all"
-    listed = [] if select_all else list(features)
-    for name in (target, *listed):
-        if name not in names:
-            raise UserError(
-                f"{path}: column {name!r} does not exist; the columns are {shorten(names)}. "
-                "Correct target or features in params.yaml." + did_you_mean(name, names)
-            )
-        if name == SPLIT:
-            raise UserError(
-                f"{path}: column {SPLIT} divides the rows into train and test, so it cannot be a "
-                "feature or the target; rename it."
-            )
-    has_split = SPLIT in names
-    if select_all:
-        listed = [name for name in names if name not in (target, SPLIT)]
-    batches = list(read_chunks(path, [*listed, target, *([SPLIT] if has_split else [])]))
-    if not sum(len(batch) for batch in batches):
-        raise no_rows(path)
-    columns = pa.Table.from_batches(batches).combine_chunks()
-    test = to_test_rows(columns.column(SPLIT).chunk(0), path) if has_split else None
-    index = index_names(path)
-    left_out = [
-        name
-        for name in listed
-        if select_all and (name in index or not is_numeric(columns.column(name).chunk(0)))
-    ]
-    kept = [name for name in listed if name not in left_out]
-    if not kept:
-        raise UserError(f"{path} must have a numeric column besides {target}; it has none.")
-    return Table(path, columns.select([*kept, target]), test, left_out, read_truth(path, columns))
-
-
-def shorten(names: Sequence[str]) -> str:
-    """Return the first ten names and how many more there are."""
-    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-    return ", ".join(repr(name) for name in names[:10]) + more
+    return parts.astype(np.int64)

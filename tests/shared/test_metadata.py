@@ -6,17 +6,23 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from conftest import feature_columns
 from stages.shared.metadata import ClassificationTruth, Metadata, RegressionTruth
 from stages.shared.scaling import Scaling
 
-LINE = RegressionTruth(seed=0, n_samples=5, n_test=3, weight=2.0, noise_std=0.3)
+LINE = RegressionTruth(seed=0, n_samples=5, n_valid=3, n_test=3, weight=2.0, noise_std=0.3)
 CLUSTERS = ClassificationTruth(
-    seed=0, n_samples_per_class=4, n_test_per_class=2, centers=((0.0, 1.0), (1.0, 0.0)), std=0.25
+    seed=0,
+    n_samples_per_class=4,
+    n_valid_per_class=2,
+    n_test_per_class=2,
+    centers=((0.0, 1.0), (1.0, 0.0)),
+    std=0.25,
 )
-REGRESSION = Metadata(task="regression", features=("x",), target="y", truth=LINE)
+REGRESSION = Metadata(task="regression", columns=feature_columns("x"), target="y", truth=LINE)
 CLASSIFICATION = Metadata(
     task="classification",
-    features=("a", "b"),
+    columns=feature_columns("a", "b"),
     target="c",
     labels=("u", "v"),
     scaling=Scaling(mean=(0.0, 1.0), scale=(1.0, 2.0)),
@@ -37,7 +43,7 @@ def test_json_gives_the_same_record_again(metadata: Metadata) -> None:
 
 
 def test_json_holds_what_is_known_and_sorts_its_keys() -> None:
-    metadata = Metadata(task="regression", features=("é",), target="y")
+    metadata = Metadata(task="regression", columns=feature_columns("é"), target="y")
     content = {"features": ["é"], "labels": [], "target": "y", "task": "regression"}
     assert json.loads(metadata.to_json()) == content
     assert list(json.loads(metadata.to_json())) == sorted(content)
@@ -110,7 +116,7 @@ def test_truth_describes_the_simulated_classes_alone(
 
 
 def test_metadata_of_a_model_without_its_loss_is_that_of_its_tensors() -> None:
-    data = Metadata(task="regression", features=("x",), target="y")
+    data = Metadata(task="regression", columns=feature_columns("x"), target="y")
     model = data.model_copy(update={"loss_reduction": "sum"})
     assert model != data
     assert model.without_loss() == data

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from conftest import feature_columns
 from stages.core.errors import UserError
 from stages.shared.metadata import Metadata
 from stages.shared.models import (
@@ -21,9 +22,11 @@ from stages.shared.models import (
 )
 from stages.shared.tensors import save_tensors
 
-LINE = Metadata(task="regression", features=("x",), target="y")
-PLANE = Metadata(task="regression", features=("a", "b"), target="y")
-CLASSES = Metadata(task="classification", features=("a", "b"), target="c", labels=("u", "v"))
+LINE = Metadata(task="regression", columns=feature_columns("x"), target="y")
+PLANE = Metadata(task="regression", columns=feature_columns("a", "b"), target="y")
+CLASSES = Metadata(
+    task="classification", columns=feature_columns("a", "b"), target="c", labels=("u", "v")
+)
 
 
 @pytest.fixture(autouse=True)
@@ -226,7 +229,7 @@ def test_other_than_a_classifier_is_rejected(
     [
         LINE,
         CLASSES.model_copy(update={"labels": ("u", "v", "w")}),
-        CLASSES.model_copy(update={"features": ("a",)}),
+        CLASSES.model_copy(update={"columns": feature_columns("a")}),
     ],
 )
 def test_classifier_with_metadata_of_another_is_rejected(metadata: Metadata) -> None:

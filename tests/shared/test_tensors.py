@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from conftest import feature_columns
 from stages.core.errors import UserError
 from stages.shared.metadata import Metadata
 from stages.shared.tensors import load_tensors, save_tensors
 
 PATH = "out/a.safetensors"
-METADATA = Metadata(task="regression", features=("x",), target="y")
+METADATA = Metadata(task="regression", columns=feature_columns("x"), target="y")
 finite = st.floats(allow_nan=False, allow_infinity=False)
 
 

@@ -1,0 +1,58 @@
+"""Columns of a table as features: missing values filled in, text as one feature per category."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from stages.shared.metadata import FeatureColumn
+from stages.shared.tables import is_missing
+
+
+def fit_column(name: str, values: np.ndarray, impute: bool) -> FeatureColumn:
+    """Return how a column becomes features, from its values in the training part.
+
+    `values` are float64, nan where they are missing, or text as object, "" where they are missing.
+    The value filled in, with `impute`, is the median or the most frequent category; of several,
+    the first in alphabetical order.
+    """
+    known = values[~is_missing(values)]
+    if values.dtype != object:
+        return FeatureColumn(name=name, fill=float(np.median(known)) if impute else None)
+    counts = Counter(known.tolist())
+    categories = tuple(sorted(counts))
+    return FeatureColumn(
+        name=name,
+        categories=categories,
+        fill=max(categories, key=lambda category: counts[category]) if impute else None,
+    )
+
+
+def encode(column: FeatureColumn, values: np.ndarray) -> np.ndarray:
+    """Return the features of a column, float64 (n, n_features), from values as for fit_column.
+
+    Without `fill`, a missing value is nan in all of them. A category that is not among the
+    column's is 0 in all of them.
+    """
+    missing = is_missing(values)
+    if column.fill is not None:
+        values = np.where(missing, column.fill, values)
+        missing = np.zeros_like(missing)
+    if not column.categories:
+        return values.astype(np.float64)[:, np.newaxis]
+    categories = np.array(column.categories, dtype=object)
+    features = (values[:, np.newaxis] == categories).astype(np.float64)
+    features[missing] = np.nan
+    return features
+
+
+def encode_all(columns: Sequence[FeatureColumn], values: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the features of all columns side by side, float64 (n, n_features)."""
+    return np.concatenate(list(map(encode, columns, values)), axis=1)
+
+
+def count_unknown(column: FeatureColumn, values: np.ndarray) -> int:
+    """Return how many values are categories that the training part does not have."""
+    if not column.categories:
+        return 0
+    return int((~np.isin(values, column.categories) & ~is_missing(values)).sum())
