@@ -335,7 +335,7 @@ def describe_preparation(
         yield "classes", shorten([f"{label} {n}" for label, n in zip(labels, sizes, strict=True)])
     if table.left_out:
         left_out = [f"{name or 'a column'} ({why})" for name, why in table.left_out.items()]
-        yield "left_out", shorten(left_out, 120)
+        yield "left_out", shorten(left_out)
     if categories := [column for column in metadata.columns if column.categories]:
         yield (
             "one_hot",

@@ -218,7 +218,6 @@ def test_simulated_tables_bring_their_truth(generated: Change) -> None:
         seed=0,
         n_samples_per_class=4,
         n_valid_per_class=4,
-        n_valid_per_class=4,
         n_test_per_class=4,
         centers=((0.2, 0.2), (0.8, 0.8)),
         std=0.25,

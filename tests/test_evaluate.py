@@ -61,7 +61,6 @@ CLASSES = Metadata(
         seed=0,
         n_samples_per_class=1,
         n_valid_per_class=1,
-        n_valid_per_class=1,
         n_test_per_class=1,
         centers=((0.0, 0.0), (1.0, 0.0)),
         std=0.5,

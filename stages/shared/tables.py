@@ -23,6 +23,9 @@ from stages.shared.table_files import (
 
 MAX_NUMBER = 1e30  # as in params.yaml: the square of a larger number may not be finite
 MAX_CATEGORIES = 20  # of a column of text that `features: all` takes
+# Texts among numbers: up to these, they are taken for mistakes and rejected.
+MAX_STRAY_TEXTS = 3
+MAX_STRAY_FRACTION = 0.1
 NUMBER = r"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$"
 INTEGER = r"^(0|-?[1-9][0-9]{0,17})$"
 # In lower case; pandas reads the same and a few more.
@@ -119,7 +122,7 @@ def check_names(
         if name not in names:
             raise UserError(
                 f"{path}: column {name!r} does not exist; the columns are {shorten(names)}. "
-                "Correct target, features or split in params.yaml." + did_you_mean(name, names)
+                "Correct target, features or split in params.yaml." + did_you_mean(name, list(names))
             )
         if name == SPLIT:
             raise UserError(
@@ -151,10 +154,9 @@ def find_left_out(path: str, columns: pa.Table) -> dict[str, str]:
     reasons = {name: reason_to_leave_out(columns[name]) for name in columns.column_names}
     reasons |= dict.fromkeys(index_names(path), "an index")
     left_out = {name: reasons[name] for name in columns.column_names if reasons[name]}
-    first = columns.column_names[0]
-    others = set(columns.column_names) - {first} - left_out.keys()
-    if first not in left_out and others and counts_rows(columns[first]):
-        left_out[first] = "an index"
+    kept = [name for name in columns.column_names if name not in left_out]
+    if len(kept) > 1 and kept[0] == columns.column_names[0] and counts_rows(columns[kept[0]]):
+        left_out[kept[0]] = "an index"
     return left_out
 
 
@@ -164,12 +166,18 @@ def reason_to_leave_out(column: Column) -> str:
         return "no values"
     if not is_text_like(column):
         return "" if is_number(column.type) else f"type {column.type}"
-    texts = pc.unique(normalize(column)).drop_null()
-    if not len(texts):
+    values = normalize(column).drop_null()
+    if not len(values):
         return "no values"
-    if is_numeric(column) or len(texts) <= MAX_CATEGORIES:
+    if is_numeric(column):
+        texts = values.filter(pc.invert(pc.match_substring_regex(values, NUMBER)))
+        if len(texts) <= max(MAX_STRAY_TEXTS, MAX_STRAY_FRACTION * len(values)):
+            return ""
+        return f"{len(texts)} of {len(values)} values are text, such as {texts[0]}"
+    n_categories = len(pc.unique(values))
+    if n_categories <= MAX_CATEGORIES:
         return ""
-    return f"text with {len(texts)} different values; at most {MAX_CATEGORIES} are taken"
+    return f"text with {n_categories} different values; the limit is {MAX_CATEGORIES}"
 
 
 def counts_rows(column: Column) -> bool:
