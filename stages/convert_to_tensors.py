@@ -31,6 +31,7 @@ from stages.shared.metrics import round_numbers, write_json
 from stages.shared.scaling import Scaling
 from stages.shared.splits import (
     SPLITS,
+    TEST,
     TRAIN,
     VALID,
     hash_rows,
@@ -179,7 +180,8 @@ def split(params: TableParams, table: Table, classes: np.ndarray | None = None) 
             rows = np.flatnonzero(parts == TRAIN)
             hashes = row_hashes(table, params.seed)[rows]
             check_distinct(hashes, table.path, "rows with split train")
-            parts[rows[split_by_hash(hashes, params.valid_fraction, 0) == VALID]] = VALID
+            drawn = split_by_hash(hashes, 0, params.valid_fraction) == TEST
+            parts[rows[drawn]] = VALID
         return parts
     if params.split == "last":
         check_distinct(np.arange(len(table.target)), table.path, "rows")
@@ -196,7 +198,7 @@ def split(params: TableParams, table: Table, classes: np.ndarray | None = None) 
     for number in range(classes.max() + 1):
         rows = np.flatnonzero(classes == number)
         label = table.target[rows[0]]
-        check_distinct(hashes[rows], table.path, f"distinct rows of each class; {label}")
+        check_distinct(hashes[rows], table.path, f"distinct rows of class {label}")
         parts[rows] = split_by_hash(hashes[rows], *fractions)
     return parts
 

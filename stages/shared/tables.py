@@ -122,7 +122,8 @@ def check_names(
         if name not in names:
             raise UserError(
                 f"{path}: column {name!r} does not exist; the columns are {shorten(names)}. "
-                "Correct target, features or split in params.yaml." + did_you_mean(name, list(names))
+                "Correct target, features or split in params.yaml."
+                + did_you_mean(name, list(names))
             )
         if name == SPLIT:
             raise UserError(
@@ -156,7 +157,7 @@ def find_left_out(path: str, columns: pa.Table) -> dict[str, str]:
     left_out = {name: reasons[name] for name in columns.column_names if reasons[name]}
     kept = [name for name in columns.column_names if name not in left_out]
     if len(kept) > 1 and kept[0] == columns.column_names[0] and counts_rows(columns[kept[0]]):
-        left_out[kept[0]] = "an index"
+        left_out = {kept[0]: "an index"} | left_out
     return left_out
 
 

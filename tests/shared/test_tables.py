@@ -2,7 +2,7 @@
 
 # ruff: noqa: E501  (sentences in one piece)
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
