@@ -43,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise UserError(f"Standard output cannot be written: {error.strerror or error}.") from None
     for text, number in counts.items():
         if number:
-            print(f"{options.input}: {number} rows, {text}", file=sys.stderr)
+            rows = "1 row" if number == 1 else f"{number} rows"
+            print(f"{options.input}: {rows}, {text}", file=sys.stderr)
     if options.output:
         predictions = "1 prediction" if n_rows == 1 else f"{n_rows} predictions"
         print(f"{options.output}: {predictions} of {model.metadata.target}")
