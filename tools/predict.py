@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from stages.core.errors import UserError
-from stages.core.startup import without_gc
+from stages.core.startup import discard_output, without_gc
 from tools.cli import make_parser, run
 
 
@@ -61,11 +61,6 @@ def check_paths(model: str, table: str, output: str | None) -> None:
         raise UserError(
             f"{model} is missing; name a model that train_regression or train_classifier wrote."
         )
-
-
-def discard_output() -> None:
-    """Keep Python from writing the rest to a standard output that takes no more."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":
