@@ -345,6 +345,17 @@ def test_truth_survives_a_copy_of_the_file(generated: Change) -> None:
     assert convert_regression(params).metadata.truth is not None
 
 
+def test_table_of_several_chunks_brings_its_truth_and_all_rows(
+    generated: Change, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stages.shared.table_files.BATCH", 5)
+    converted = convert_classification(
+        table_params("classification", RAW_CLASSIFICATION, target="label")
+    )
+    assert converted.metadata.truth is not None
+    assert [len(converted.tensors[f"y_{part}"]) for part in SPLITS] == [8, 8, 8]
+
+
 def test_table_that_was_written_anew_has_no_truth(generated: Change) -> None:
     path = copy_table(RAW_CLASSIFICATION, drop=("split",))
     converted = convert_classification(table_params("classification", path, target="label"))
@@ -427,12 +438,6 @@ FEW = "one to train on, one to validate and one to test; it has"
             f"groups, {FEW} 2",
         ),
         (
-            "classification",
-            "a,t\n1,r\n2,r\n3,r\n4,s\n5,s\n",
-            {},
-            f"distinct rows of class s, {FEW} 2",
-        ),
-        (
             "regression",
             "a,t,split\n1,5,train\n2,6,test\n3,7,train\n",
             {},
@@ -446,6 +451,22 @@ def test_table_that_cannot_be_split_is_rejected(
     assert error_of(task, content, **changes) == (
         f"my.csv must have three or more {sentence}. Add rows, or a column split."
     )
+
+
+def test_target_of_which_every_class_is_rare_is_rejected(folder: None) -> None:
+    assert error_of("classification", {"a": np.arange(9) / 7, "t": np.arange(9) // 2}) == (
+        "my.csv must have a class of three or more distinct rows; the target t has 5 classes in 9 "
+        "rows. Choose another target."
+    )
+
+
+def test_rare_class_is_for_training_only_and_named(folder: None) -> None:
+    content = "a,t\n" + "".join(f"{row / 7},r\n" for row in range(10)) + "9,s\n9,u\n8,u\n"
+    Path("my.csv").write_text(content)
+    converted = convert_classification(table_params("classification", "my.csv"))
+    assert converted.tensors["y_train"].bincount().tolist() == [6, 1, 2]
+    assert converted.tensors["y_test"].tolist() == [0, 0]
+    assert converted.notes["rare"] == "s, u: too few distinct rows, all of them for training"
 
 
 def test_class_without_a_training_row_is_rejected(folder: None) -> None:

@@ -27,6 +27,8 @@ MAX_CATEGORIES = 20  # of a column of text that `features: all` takes
 MAX_STRAY_TEXTS = 3
 MAX_STRAY_FRACTION = 0.1
 NUMBER = r"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$"
+# Numbers as people write them: 1,234.5 or 1.234,5 or 1 234 or 5 % or $3
+WRITTEN_NUMBER = r"^[-+]?[$€£]? ?[0-9][0-9.,' ]* ?[%$€£]?$"
 INTEGER = r"^(0|-?[1-9][0-9]{0,17})$"
 # In lower case; pandas reads the same and a few more.
 MISSING = ("", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "?")
@@ -93,7 +95,7 @@ def read_table(params: TableParams, is_regression: bool) -> Table:
             f"{path} must have a feature besides {target}: a column of numbers, or of text with "
             f"at most {MAX_CATEGORIES} categories; it has none{': ' * bool(reasons)}{reasons}."
         )
-    truth = read_truth(path, columns)
+    truth = read_truth(path, columns.combine_chunks())
     features = {name: to_feature(columns[name], path, name) for name in used}
     values = columns[target]
     y = to_float64(values, path, target) if is_regression else to_labels(values, path, target)
@@ -175,6 +177,10 @@ def reason_to_leave_out(column: Column) -> str:
         if len(texts) <= max(MAX_STRAY_TEXTS, MAX_STRAY_FRACTION * len(values)):
             return ""
         return f"{len(texts)} of {len(values)} values are text, such as {texts[0]}"
+    written = pc.match_substring_regex(values, WRITTEN_NUMBER)
+    if 2 * pc.sum(written).as_py() > len(values):
+        example = values[pc.index(written, True).as_py()]
+        return f"numbers such as {example}, which must be written as 1234.5"
     n_categories = len(pc.unique(values))
     if n_categories <= MAX_CATEGORIES:
         return ""

@@ -236,6 +236,12 @@ def test_numbers_with_many_texts_are_left_out() -> None:
     assert found.left_out == {"c": "4 of 11 values are text, such as a"}
 
 
+@pytest.mark.parametrize("number", ["1,5", "1.234,5", "1 234", "12%", "5 %", "$3", "-€ 4.50"])
+def test_numbers_that_are_written_otherwise_are_left_out_with_an_example(number: str) -> None:
+    found = read(write(f'c,a,t\n"{number}",1,2\n"{number}",2,3\nNA,3,4\n'))
+    assert found.left_out == {"c": f"numbers such as {number}, which must be written as 1234.5"}
+
+
 @pytest.mark.parametrize("header", [",a,t", "Unnamed: 0,a,t", "id,a,t"])
 @pytest.mark.parametrize("start", [0, 1])
 def test_first_column_that_counts_the_rows_is_left_out(header: str, start: int) -> None:
