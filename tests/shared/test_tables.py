@@ -339,6 +339,19 @@ def test_every_value_is_read_to_the_last_bit() -> None:
     assert values_of(write(f"a,t\n{rows}"))["a"] == values.tolist()
 
 
+@pytest.mark.parametrize("text", ["0x10", "1_000", "1e", "infinity", "1d", "0b1", "1f", "\u0661"])
+def test_what_only_some_readers_take_for_a_number_is_none(text: str) -> None:
+    path = write("a,t\n" + "1,2\n" * 20 + f"{text},3\n")
+    assert error_of(path) == f"my.csv: row 21, column a {NUMBER} {text!r}. {CORRECT}"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("+1.5", 1.5), ("5.", 5), (".5", 0.5), (" 2 ", 2), ("1E3", 1000), ("-0", 0)]
+)
+def test_every_way_to_write_a_number_is_read(text: str, value: float) -> None:
+    assert values_of(write("a,t\n" + "1,2\n" * 20 + f"{text},3\n"))["a"][-1] == value
+
+
 def test_csv_and_parquet_give_the_same_values() -> None:
     from_csv = values_of(write("a,c,t\n1.5,u,1\n2,v,-2e3\n"))
     from_parquet = values_of(write({"a": [1.5, 2], "c": ["u", "v"], "t": [1, -2000]}))
