@@ -44,7 +44,7 @@ from tools.seed_noise import MIN_PAIRS, MIN_SEEDS, Change, change_over_seeds, me
 from tools.text_tables import format_change, format_table, format_value
 
 STALE = "The results in the workspace are older than its parameters, code or data: run `dvc repro`."
-MANY = "At 95 %, about one in twenty unchanged metrics looks changed by chance; these are {}."
+MANY = "At 95 %, about one in twenty unchanged metrics looks changed by chance; {} are shown."
 
 
 class Side(NamedTuple):

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from stages.core.errors import UserError
@@ -177,11 +176,10 @@ def check_experiments(repo: "Repo", result: Result) -> None:
 
 def dvc_file(repo: "Repo", path: str) -> str | None:
     """Return the .dvc file that `dvc add` wrote for a table or a folder around it, if any."""
-    full = Path(path).absolute()
+    full = os.path.abspath(path)
     for stage in repo.index.stages:
-        for out in stage.outs:
-            if not stage.cmd and full.is_relative_to(out.fs_path):
-                return stage.path
+        if not stage.cmd and any(is_within(full, out.fs_path) for out in stage.outs):
+            return stage.path
     return None
 
 
@@ -296,15 +294,20 @@ def custom_tables(repo: "Repo", folder: str) -> tuple[tuple[str, str | None], ..
     stages = [stage for stage in all_stages if stage.cmd]
     if not stages:
         raise ValueError(f"no stages in {folder}dvc.yaml")
-    made = {posixpath.normpath(out.def_path) for stage in stages for out in stage.outs}
+    made = {out.def_path for stage in stages for out in stage.outs}
     read = {
         dep.def_path: dep.hash_info.value
         for stage in stages
         for dep in stage.deps
         if dep not in stage.params and not dep.def_path.startswith(CODE)
     }
-    tables = [path for path in read if posixpath.normpath(path) not in made]
+    tables = [path for path in read if not any(is_within(out, path) for out in made)]
     return tuple((path, read[path]) for path in sorted(tables))
+
+
+def is_within(path: str, folder: str) -> bool:
+    """Return whether a path is a folder or in it, `./` or not."""
+    return f"{posixpath.normpath(path)}/".startswith(f"{posixpath.normpath(folder)}/")
 
 
 def tree_of_stages(commit: str | None) -> str:

@@ -17,6 +17,7 @@ from tools.text_tables import DIGITS, decimal_places
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import ArrayLike
 
 MIN_PAIRS = 3  # seeds in common; two agree too often by chance
 MIN_SEEDS = 4  # of each side without pairs; with three, Welch's test errs in up to 7 %
@@ -79,16 +80,13 @@ def change_over_seeds(
     Also None where an overlap is unknown. The ends of the interval are rounded to two digits of its
     half-width, and what they say is what they show.
     """
-    import numpy as np  # with scipy, 0.3 s
-
     if a_overlap is None or b_overlap is None:
         return None
     if len(common := sorted(a.keys() & b.keys(), key=repr)) >= MIN_PAIRS:
-        differences = np.array([b[seeds] - a[seeds] for seeds in common])
+        differences = [b[seeds] - a[seeds] for seeds in common]
         mean, half = paired_interval(differences, max(a_overlap, b_overlap))
     elif min(len(a), len(b)) >= MIN_SEEDS:
-        a_values, b_values = np.array(list(a.values())), np.array(list(b.values()))
-        mean, half = welch_interval(a_values, b_values, a_overlap, b_overlap)
+        mean, half = welch_interval(list(a.values()), list(b.values()), a_overlap, b_overlap)
     else:
         return None
     mean, half = float(mean), float(half)
@@ -110,19 +108,22 @@ def mean_std(values: Sequence[float]) -> str:
     return f"{mean:.{DIGITS}g} ± {deviation:.2g} ({len(values)})"
 
 
-def paired_interval(differences: "np.ndarray", overlap: float) -> tuple["np.ndarray", "np.ndarray"]:
+def paired_interval(differences: "ArrayLike", overlap: float) -> tuple["np.ndarray", "np.ndarray"]:
     """Return mean and half-width of the interval of the mean of differences, (..., n).
 
     The half-width is t s sqrt(1/n + overlap), with s the standard deviation and t Student's t with
     n - 1 degrees of freedom.
     """
+    import numpy as np  # with SciPy, 0.3 s
+
+    differences = np.asarray(differences)
     n = differences.shape[-1]
     variance = differences.var(axis=-1, ddof=1) * (1 / n + overlap)
     return differences.mean(axis=-1), t_quantile(n - 1) * variance**0.5
 
 
 def welch_interval(
-    a: "np.ndarray", b: "np.ndarray", a_overlap: float, b_overlap: float
+    a: "ArrayLike", b: "ArrayLike", a_overlap: float, b_overlap: float
 ) -> tuple["np.ndarray", "np.ndarray"]:
     """Return the change of the mean from a, (..., n), to b, (..., m), and its half-width.
 
@@ -131,6 +132,7 @@ def welch_interval(
     """
     import numpy as np
 
+    a, b = np.asarray(a), np.asarray(b)
     sizes = a.shape[-1], b.shape[-1]
     parts = [
         values.var(axis=-1, ddof=1) * (1 / n + overlap)

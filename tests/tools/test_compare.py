@@ -113,7 +113,7 @@ def test_several_verdicts_come_with_a_word_of_caution():
     others = [*seeds_of(a, 1.0, 1.0, 1.0), *seeds_of(b, 2.0, 3.0, 3.0)]
     a, b = (Side(item.result, repeats(item.result, others)) for item in (a, b))
     text = format_comparison(a, b, False)
-    assert text.endswith("one in twenty unchanged metrics looks changed by chance; these are 2.")
+    assert text.endswith("one in twenty unchanged metrics looks changed by chance; 2 are shown.")
 
 
 def test_seeds_of_one_side_alone_give_no_verdict():

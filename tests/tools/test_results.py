@@ -3,6 +3,7 @@ import shutil
 
 import pytest
 
+from conftest import PROJECT
 from stages.core.errors import UserError
 from tools import results
 from tools.results import (
@@ -215,12 +216,20 @@ def test_table_under_dvc_is_a_custom_table(project, path):
 
 def test_table_that_a_stage_makes_is_not_a_custom_table(project):
     text = (project.folder / "dvc.yaml").read_text()
-    simulate = "  simulate:\n    cmd: make\n    outs: [data/external/mine.csv]\n"
+    simulate = "  simulate:\n    cmd: make\n    outs: [data/external/mine.csv, data/parts/a.csv]\n"
     project.write("dvc.yaml", text + simulate)
     project.lock("aaa")
     assert read().custom_tables == ()
-    project.write("params.yaml", {"table": "./data/external/mine.csv"})
-    assert read().custom_tables == ()
+    for path in ("./data/external/mine.csv", "data/parts"):
+        project.write("params.yaml", {"table": path})
+        assert read().custom_tables == ()
+
+
+def test_custom_tables_of_the_project_are_those_in_its_parameters(here):
+    here.chdir(PROJECT)
+    result = read()
+    tables = (f"convert_to_tensors.{task}.table" for task in ("regression", "classification"))
+    assert dict(result.custom_tables).keys() <= {result.parameters[key] for key in tables}
 
 
 RESULT = Result("a", {"x.seed": 0, "lr": 1.0}, {"loss": 1.0}, "code", ())
@@ -381,6 +390,17 @@ def test_experiment_that_dvc_did_not_keep_is_reported(project, monkeypatch):
     monkeypatch.setattr(results, "run_dvc", lambda *_: None)
     with pytest.raises(UserError, match="ran seeds-1, and DVC kept no result of it.$"):
         run_experiment("seeds-1", [])
+
+
+def test_experiment_of_the_same_name_is_replaced(project, monkeypatch):
+    commit = project.commit("seeds-1")
+    commands = []
+    monkeypatch.setattr(results, "run_dvc", lambda *arguments: commands.append(arguments))
+    run_experiment("seeds-1", ["seed=1", "a.seed=1"])
+    assert commands == [
+        ("exp", "remove", f"refs/exps/{commit[:2]}/{commit[2:]}/seeds-1"),
+        ("exp", "run", "--temp", "--name", "seeds-1", "-S", "seed=1", "-S", "a.seed=1"),
+    ]
 
 
 def test_experiments_are_removed_by_their_whole_names(project):
