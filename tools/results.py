@@ -155,8 +155,8 @@ def check_experiments(repo: "Repo", result: Result) -> None:
         )
     if found := re.search(BREAKS_EXPERIMENTS, repo.root_dir):
         raise UserError(
-            "DVC runs experiments only where the folder's path has no letters beyond ASCII, no # "
-            f"or ? and no % before two digits; got '{found[0]}' in {repo.root_dir}. Move the "
+            "DVC runs experiments only where the folder's path has no letters beyond ASCII, no #, "
+            f"no ? and no escape such as %41; got '{found[0]}' in {repo.root_dir}. Move the "
             "project, or clone it elsewhere."
         )
     if git("cat-file", "-e", "HEAD:./dvc.yaml") is None:

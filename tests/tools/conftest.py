@@ -136,6 +136,7 @@ def set_environment(patch: pytest.MonkeyPatch) -> None:
     for name in os.environ.keys() - environment().keys():
         patch.delenv(name)
     patch.setenv("PATH", environment()["PATH"])
+    patch.setenv("LC_ALL", "C.UTF-8")  # Git's words in English
 
 
 @pytest.fixture
