@@ -170,10 +170,8 @@ def scale_problem(X: np.ndarray, names: tuple[str, ...]) -> str | None:
     far = np.flatnonzero(varies & (np.abs(mean) > FAR * std))
     if len(far):
         first = far[0]
-        return (
-            f"some are far from zero: {shorten([names[k] for k in far])} ({names[first]} has the "
-            f"mean {mean[first]:.6g} and the standard deviation {std[first]:.3g})"
-        )
+        first_name = f"{names[first]} (mean {mean[first]:.6g}, standard deviation {std[first]:.3g})"
+        return f"some are far from zero: {shorten([first_name, *(names[k] for k in far[1:])])}"
     if not varies.any():
         return None
     std = np.where(varies, std, np.nan)
