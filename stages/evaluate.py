@@ -40,7 +40,7 @@ from stages.shared.tensors import load_tensors
 from stages.shared.theory import (
     bayes_accuracy,
     bayes_cross_entropy,
-    least_squares,
+    design_matrix,
     softmax_loss_floor,
 )
 
@@ -183,7 +183,9 @@ def nearest_least_squares(
     smallest d is the nearest. The distance is its Euclidean norm.
     """
     residuals = y - predict_linear(x, weight, bias)
-    step = torch.from_numpy(least_squares(x.numpy(), residuals.numpy(), bias is not None))
+    A = torch.from_numpy(design_matrix(x.numpy(), bias is not None))
+    # PyTorch's takes 1 s for 1200 rows of 3000 features, NumPy's 13 s.
+    step = torch.linalg.lstsq(A, residuals[:, None], driver="gelsd").solution[:, 0]
     best_weight = weight + step[: weight.numel()].reshape(weight.shape)
     return best_weight, None if bias is None else bias + step[-1], step.norm().item()
 
