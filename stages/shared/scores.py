@@ -15,12 +15,12 @@ Score = float | None  # None where it is not defined
 def regression_scores(y: np.ndarray, y_hat: np.ndarray) -> dict[str, Score]:
     """Return mse, rmse, mae and r2 of y_hat, (n,); r2 is None for a constant y, (n,)."""
     residuals = y - y_hat
-    mse, variance = float(np.mean(residuals**2)), float(np.var(y))
+    mse = float(np.mean(residuals**2))
     return {
         "mse": mse,
         "rmse": math.sqrt(mse),
         "mae": float(np.mean(np.abs(residuals))),
-        "r2": 1 - mse / variance if variance else None,
+        "r2": 1 - mse / float(np.var(y)) if y.min() < y.max() else None,
     }
 
 
