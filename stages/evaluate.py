@@ -54,7 +54,8 @@ def evaluate_regression() -> Metrics:
     tensors, data = load_tensors("data/tensors/regression.safetensors")
     weight, bias, metadata = load_regression("data/models/regression.safetensors")
     check_same_run(data == metadata.without_loss())
-    columns = ["epoch", "loss", *coefficient_names(metadata.features, bias is not None)]
+    names = coefficient_names(metadata.features, bias is not None)
+    columns = ["epoch", "loss", "valid_loss", *names]
     history = read_history("metrics/train_regression.csv", columns)
     metrics = regression_metrics(tensors, weight, bias, metadata)
     regression_figures.draw(FIGURES, regression_data(tensors, history, metrics, metadata))
@@ -67,7 +68,8 @@ def evaluate_classifier() -> Metrics:
     network, metadata = load_classifier("data/models/classifier.safetensors")
     check_same_run(data == metadata.without_loss())
     snapshots = load_snapshots("data/models/classifier_snapshots.safetensors")
-    history = read_history("metrics/train_classifier.csv", ["epoch", "loss", "accuracy"])
+    columns = ["epoch", "loss", "accuracy", "valid_loss", "valid_accuracy"]
+    history = read_history("metrics/train_classifier.csv", columns)
     check_same_run(max(snapshots) < len(history["epoch"]))
     metrics = classifier_metrics(tensors, network, metadata)
     figures = classifier_data(tensors, network, snapshots, history, metrics, metadata)
