@@ -79,10 +79,9 @@ def evaluate_regression() -> tuple[Metrics, Warnings]:
     tensors, data = load_tensors("data/tensors/regression.safetensors")
     weight, bias, metadata = load_regression("data/models/regression.safetensors")
     check_same_run(data == metadata.without_loss())
-    columns = coefficient_names(metadata.features, bias is not None)
-    history = read_history(
-        "metrics/train_regression.csv", ["epoch", "loss", "valid_loss", *columns]
-    )
+    names = coefficient_names(metadata.features, bias is not None)
+    columns = ["epoch", "loss", "valid_loss", *names]
+    history = read_history("metrics/train_regression.csv", columns)
     metrics = regression_metrics(tensors, weight, bias, metadata)
     regression_figures.draw(
         FIGURES, regression_data(tensors, weight, bias, history, metrics, metadata)
@@ -431,11 +430,7 @@ def classifier_data(
     metrics: Metrics,
     metadata: Metadata,
 ) -> classifier_figures.ClassifierData:
-    """Return what the figures show.
-
-    A snapshot predicts as its loss was measured, in training mode: BatchNorm takes the mean and
-    variance of all training points. The trained network predicts in evaluation mode.
-    """
+    """Return what the figures show."""
     X = tensors["X_train"]
     name, key = ("Bayes rule", "bayes") if "bayes" in metrics else ("majority class", "majority")
 
@@ -456,7 +451,7 @@ def classifier_data(
         accuracies=history["accuracy"],
         valid_accuracies=history["valid_accuracy"],
         snapshots={
-            epoch: snapshot.train()[:-1](X.double()).argmax(dim=1).numpy()
+            epoch: snapshot[:-1](X.double()).argmax(dim=1).numpy()
             for epoch, snapshot in snapshots.items()
         },
         predicted=logits["train"].argmax(dim=1).numpy(),

@@ -296,14 +296,14 @@ def test_auc_is_that_of_the_probabilities_for_scikit_learn() -> None:
 
 def test_auc_of_three_classes_is_left_out() -> None:
     metadata = without_truth(CLASSES, labels=("u", "v", "w"))
-    network = build_network(2, 10, 3).double().eval()
+    network = build_network(2, [10], 3).double().eval()
     assert "auc" not in metrics_of(CLASS_DATA, metadata, network)["test"]
 
 
 @pytest.mark.parametrize("n_classes", [MAX_ITEMS, MAX_ITEMS + 1])
 def test_recall_of_many_classes_is_left_out(n_classes: int) -> None:
     metadata = without_truth(CLASSES, labels=tuple(range(n_classes)))
-    network = build_network(2, 10, n_classes).double().eval()
+    network = build_network(2, [10], n_classes).double().eval()
     scores = metrics_of(CLASS_DATA, metadata, network)["test"]
     assert len(scores.get("recall", {})) == (n_classes if n_classes <= MAX_ITEMS else 0)
 
@@ -351,7 +351,7 @@ def test_baselines_of_the_classifier_take_the_place_of_theory() -> None:
         "y_test": torch.tensor([1, 2, 2]),
     }
     metadata = without_truth(CLASSES, labels=(0, 1, 2), columns=feature_columns("a"))
-    metrics = metrics_of(data, metadata, build_network(1, 2, 3).double().eval())
+    metrics = metrics_of(data, metadata, build_network(1, [2], 3).double().eval())
     assert metrics["majority"] == {
         "train": {"accuracy": pytest.approx(0.6)},
         "valid": {"accuracy": 1.0},
@@ -367,7 +367,7 @@ def test_baselines_of_the_classifier_take_the_place_of_theory() -> None:
 @pytest.mark.parametrize("labels", [(0, 1), ("u", "v", "w")])
 def test_floor_of_the_loss_is_that_of_as_many_classes_as_there_are(labels: tuple) -> None:
     metadata = without_truth(CLASSES, labels=labels)
-    network = build_network(2, 2, len(labels)).double().eval()
+    network = build_network(2, [2], len(labels)).double().eval()
     metrics = metrics_of(CLASS_DATA, metadata, network)
     assert metrics["loss_floor"] == softmax_loss_floor(len(labels))
 
@@ -598,14 +598,14 @@ def test_last_digits_that_differ_between_machines_are_rounded_away() -> None:
     assert shown[0] == shown[1]
 
 
-def test_snapshots_predict_as_their_loss_was_measured(finished: Change, drawn: dict) -> None:
+def test_snapshots_predict_in_evaluation_mode(finished: Change, drawn: dict) -> None:
     call_stage("evaluate")
     X = load_file("data/tensors/classification.safetensors")["X_train"].double()
     networks = load_snapshots(SNAPSHOTS)
     snapshots = drawn["classifier"].snapshots
     assert list(snapshots) == [0, 2, 5]
     for epoch, predicted in snapshots.items():
-        expected = networks[epoch].train()(X).argmax(dim=1)
+        expected = networks[epoch](X).argmax(dim=1)
         assert predicted.tolist() == expected.tolist()
 
 

@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from stages.shared.advice import reason_to_standardize
 from stages.shared.metadata import Metadata
 from stages.shared.scores import wilson_interval
 
-FAR = 10  # standard deviations between the mean of a feature and zero
-SCALES = 100  # the largest standard deviation of a feature over the smallest
 WIDEST = 0.1  # of accuracy's 95 % interval
 SHOWN = 5  # names in a sentence
 PARTS = {"train": "training", "valid": "validation", "test": "test"}
@@ -31,23 +30,23 @@ def check_regression(
     `metrics` and `mean` are the scores by split of the model and of the mean of the target, `X`,
     (n, n_features), the features in training, `last_loss` the last of the history.
     """
-    problem = None if metadata.scaling else scale_problem(X, metadata.features)
+    reason = "" if metadata.scaling else reason_to_standardize(X, metadata.features)
     parts = [split for split in ("valid", "test") if metrics[split]["mse"] > mean[split]["mse"]]
     if parts:
         scores = [(metrics[split]["mse"], mean[split]["mse"]) for split in parts]
         remedy = "Train longer or with another lr"
         if not metadata.scaling:
-            remedy = "Set standardize: true for the table and bias: true"
+            remedy = "Set standardize: true for the table, which also centers the target"
         yield (
             "regression_worse_than_mean",
             f"The regression is worse than the mean of the target: MSE {compare(parts, scores)}. "
             f"{remedy}, or choose other features.",
         )
-    if problem:
+    if reason:
         yield (
             "regression_not_standardized",
-            f"The regression's features are not standardized, but {problem}. Set "
-            "convert_to_tensors.regression.standardize: true, and train_regression.bias: true.",
+            f"The regression's features are not standardized, but {reason}. Set "
+            "convert_to_tensors.regression.standardize: true, which also centers the target.",
         )
     mse = metrics["train"]["mse"]
     expected = last_loss / (len(X) if metadata.loss_reduction == "sum" else 1)
@@ -75,11 +74,11 @@ def check_classifier(
     features in training, and `last_accuracy` is the last of the history.
     """
     yield from check_against_baselines(metrics, baselines, int(counts["test"].sum()), metadata)
-    problem = None if metadata.scaling else scale_problem(X, metadata.features)
-    if problem:
+    reason = "" if metadata.scaling else reason_to_standardize(X, metadata.features)
+    if reason:
         yield (
             "classifier_not_standardized",
-            f"The classifier's features are not standardized, but {problem}. Set "
+            f"The classifier's features are not standardized, but {reason}. Set "
             "convert_to_tensors.classification.standardize: true.",
         )
     accuracy = metrics["train"]["accuracy"]
@@ -157,31 +156,6 @@ def check_against_baselines(
             f"Changes of a few points in accuracy cannot be seen: {interval}, from {n_test} rows. "
             f"An interval of {WIDEST} takes {n} test rows; add rows, or raise test_fraction.",
         )
-
-
-def scale_problem(X: np.ndarray, names: tuple[str, ...]) -> str | None:
-    """Return what is wrong with the scales of features, (n, n_features), that are as in the table.
-
-    Constant features do not count, nor do those that are 0 or 1.
-    """
-    distances = X - X[0]
-    mean, std = X[0] + distances.mean(axis=0), distances.std(axis=0)
-    varies = distances.any(axis=0) & ~np.isin(X, (0, 1)).all(axis=0)
-    far = np.flatnonzero(varies & (np.abs(mean) > FAR * std))
-    if len(far):
-        first = far[0]
-        first_name = f"{names[first]} (mean {mean[first]:.6g}, standard deviation {std[first]:.3g})"
-        return f"some are far from zero: {shorten([first_name, *(names[k] for k in far[1:])])}"
-    if not varies.any():
-        return None
-    std = np.where(varies, std, np.nan)
-    widest, narrowest = np.nanargmax(std), np.nanargmin(std)
-    if std[widest] <= SCALES * std[narrowest]:
-        return None
-    return (
-        f"their scales differ: {names[widest]} has the standard deviation {std[widest]:.3g}, "
-        f"{names[narrowest]} {std[narrowest]:.3g}"
-    )
 
 
 def rows_for_interval(accuracy: float) -> int:

@@ -10,7 +10,6 @@ from stages.shared.checks import (
     check_classifier,
     check_regression,
     rows_for_interval,
-    scale_problem,
     shorten,
 )
 from stages.shared.metadata import Metadata
@@ -68,7 +67,7 @@ def test_good_regression_has_no_warning() -> None:
 def test_regression_worse_than_the_mean(mses: tuple[float, ...], sentence: str) -> None:
     (text,) = regression_warnings(mses).values()
     assert sentence in text
-    assert "Set standardize: true for the table and bias: true" in text
+    assert "Set standardize: true for the table, which also centers the target" in text
 
 
 def test_remedy_for_a_standardized_regression_is_not_to_standardize() -> None:
@@ -104,8 +103,8 @@ def test_unstandardized_regression() -> None:
     found = regression_warnings(X=years)
     assert list(found) == ["regression_not_standardized"]
     (text,) = found.values()
-    assert "some are far from zero: x (mean 2009.99, standard deviation 5.77)" in text
-    assert "regression.standardize: true, and train_regression.bias: true." in text
+    assert "not standardized, but x is far from zero. Set convert_to_tensors." in text
+    assert "regression.standardize: true, which also centers the target." in text
     assert regression_warnings(X=years, metadata=standardized(LINE)) == {}
 
 
@@ -219,37 +218,6 @@ def test_unstandardized_classifier() -> None:
     found = classifier_warnings(X=X + 50)
     assert list(found) == ["classifier_not_standardized"]
     assert classifier_warnings(X=X + 50, metadata=standardized(CLASSES)) == {}
-
-
-# Scales
-
-
-def test_scales_that_differ() -> None:
-    columns = np.column_stack([np.linspace(-1, 1, 9), np.linspace(-1e3, 1e3, 9), np.zeros(9)])
-    expected = "their scales differ: b has the standard deviation 645, a 0.645"
-    assert scale_problem(columns, ("a", "b", "c")) == expected
-    assert scale_problem(columns / [1, 11, 1], ("a", "b", "c")) is None
-
-
-def test_constant_features_and_those_of_categories_are_not_far_from_zero() -> None:
-    rare = np.ones(1000)
-    rare[0] = 0
-    columns = np.column_stack([np.full(1000, 1e9), rare, np.linspace(-1, 1, 1000)])
-    assert scale_problem(columns, ("a", "b", "c")) is None
-    assert scale_problem(columns[:, :2], ("a", "b")) is None
-
-
-def test_offset_far_beyond_the_spread_is_found_without_rounding() -> None:
-    X = 1e12 + np.arange(100.0)[:, np.newaxis]
-    assert "standard deviation 28.9" in (scale_problem(X, ("t",)) or "")
-
-
-def test_names_far_from_zero_are_counted() -> None:
-    names = tuple("abcdefg")
-    text = scale_problem(np.random.default_rng(0).random((9, 7)) + 100, names)
-    assert text is not None
-    assert text.startswith("some are far from zero: a (mean 100.")
-    assert text.endswith("), b, c, d, e and 2 more")
 
 
 def test_names_are_shortened() -> None:
