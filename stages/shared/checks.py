@@ -34,9 +34,9 @@ def check_regression(
     parts = [split for split in ("valid", "test") if metrics[split]["mse"] > mean[split]["mse"]]
     if parts:
         scores = [(metrics[split]["mse"], mean[split]["mse"]) for split in parts]
-        remedy = "Train longer or with another lr"
+        remedy = "Train longer, or with another lr"
         if not metadata.scaling:
-            remedy = "Set standardize: true for the table, which also centers the target"
+            remedy = f"Set standardize: true for the table, which also centers the target. {remedy}"
         yield (
             "regression_worse_than_mean",
             f"The regression is worse than the mean of the target: MSE {compare(parts, scores)}. "
@@ -107,9 +107,11 @@ def check_against_baselines(
 ) -> Warnings:
     """Yield (name, sentence) of what accuracy and cross entropy say; see check_classifier."""
     majority, prior = baselines["majority"], baselines["prior"]
-    remedy = "Train longer or with another lr, or choose other features"
+    remedy = "Train longer, with another lr or on other features"
     if not metadata.scaling:
         remedy = f"Set standardize: true for the table. {remedy}"
+    # Which gives up accuracy for the recall of rare classes.
+    remedy += "; with class_weight: balanced, look at balanced accuracy instead"
     worse = [
         split
         for split in ("valid", "test")

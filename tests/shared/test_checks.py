@@ -72,7 +72,7 @@ def test_regression_worse_than_the_mean(mses: tuple[float, ...], sentence: str) 
 
 def test_remedy_for_a_standardized_regression_is_not_to_standardize() -> None:
     (text,) = regression_warnings((1, 3, 1), metadata=standardized(LINE)).values()
-    assert "Train longer or with another lr" in text
+    assert "Train longer, or with another lr" in text
     assert "standardize" not in text
 
 
@@ -152,7 +152,7 @@ def test_classifier_worse_than_the_majority_class(valid: Any, test: Any) -> None
     [
         ({}, "Set train_classifier.loss_on: logits."),
         ({"loss_on": "logits"}, "Set standardize: true for the table. Train longer"),
-        ({"loss_on": "logits", "scaling": SCALING}, "rows. Train longer or with another lr"),
+        ({"loss_on": "logits", "scaling": SCALING}, "rows. Train longer, with another lr"),
     ],
 )
 def test_probabilities_worse_than_class_frequencies(changes: dict, remedy: str) -> None:
