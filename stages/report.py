@@ -1,8 +1,8 @@
 """Put everything on one page: metrics next to their references, figures, parameters and data.
 
-params.yaml, two tables, data/tensors/*.safetensors, metrics/*.json, metrics/figures/* ->
-metrics/report.html, one file that needs no other and no network, in light and dark, on a phone and
-on paper
+params.yaml, two tables, data/tensors/*.safetensors, metrics/*.json, metrics/figures/*,
+metrics/classes.csv, metrics/regression_weights.csv -> metrics/report.html, one file that needs no
+other and no network, in light and dark, on a phone and on paper
 """
 
 import hashlib
@@ -12,6 +12,7 @@ from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -27,9 +28,9 @@ from stages.shared.metadata import (
     Metadata,
     RegressionTruth,
 )
-from stages.shared.metrics import flatten, read_json, write_text
+from stages.shared.metrics import flatten, read_json, read_rows, write_text
 from stages.shared.splits import SPLITS
-from stages.shared.summary import METRICS, summarize
+from stages.shared.summary import read_metrics, summarize
 
 REPORT = "metrics/report.html"
 # Name, caption, what it shows for those who cannot see it
@@ -37,57 +38,74 @@ FIGURES = {
     "regression": (
         (
             "regression_curves.png",
-            "Loss and weight by epoch",
-            "Two curves: loss and weight approach those of least squares epoch by epoch",
+            "Loss and weight by epoch.",
+            "Curves: loss and weight approach those of least squares epoch by epoch",
         ),
-        ("regression_data.png", "The data", "The training points, target against feature"),
+        ("regression_data.png", "The data.", "The training points, target against feature"),
         (
             "regression_before.png",
-            "Before training",
+            "Before training.",
             "The training points and the predictions with the initial weight",
         ),
         (
             "regression_animation.gif",
-            "During training",
+            "During training.",
             "Animation: the predictions move toward the training points epoch by epoch",
         ),
         (
             "regression_after.png",
-            "After training",
+            "After training.",
             "The training points and the predictions with the trained weight",
+        ),
+        (
+            "regression_residuals.png",
+            "Residuals of the test rows: the true value minus the predicted one. A curve or a "
+            "funnel in them is something that the model misses.",
+            "The test points, true minus predicted value against predicted value",
         ),
     ),
     "classifier": (
         (
             "classifier_curves.png",
-            "Loss and accuracy by epoch, in training mode",
-            "Two curves: the loss and the accuracy on the training rows epoch by epoch",
+            "Loss and accuracy by epoch.",
+            "Curves: loss and accuracy on the training and validation rows epoch by epoch",
         ),
-        ("classification_data.png", "The data", "The training points, one color per class"),
+        ("classification_data.png", "The data.", "The training points, one color per class"),
         (
             "classifier_before.png",
-            "Before training",
+            "Before training.",
             "The training points, colored by the class that the untrained network predicts",
         ),
         (
             "classifier_epochs.png",
-            "During training",
+            "During training.",
             "The training points, colored by predicted class, at several epochs side by side",
         ),
         (
             "classifier_after.png",
-            "After training",
+            "After training.",
             "The training points, colored by predicted class, with the misclassified ones circled",
         ),
         (
             "classifier_confusion.png",
-            "Confusion matrix",
+            "Confusion matrix of the test rows.",
             "The number of test rows by actual class (rows) and predicted class (columns)",
         ),
     ),
 }
 MAX_WIDTH = 700  # pixels, up to which two figures share a row
 MAX_NAMES = 10
+MAX_CLASSES = 50  # in a table
+CLASSES = "metrics/classes.csv"
+CONVERSION = "metrics/convert_to_tensors.json"
+COUNTS, NOTES = "convert_to_tensors", "preparation"
+# How the split was chosen, as metrics/convert_to_tensors.json has it.
+SPLIT_BY = {
+    "column": "by the column split of the table",
+    "random": "at random; equal rows stay together",
+    "last": "by order: the last rows to test, those before them to validate",
+}
+SUBJECTS = {"classes": "rows by class", "one_hot": "one-hot encoded", "ids": "possible ids"}
 
 
 @dataclass(frozen=True)
@@ -131,18 +149,22 @@ def render(params: Report) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["breakable"] = breakable
-    metrics = {key: value for path in METRICS for key, value in read_json(path).items()}
-    tables = params.convert_to_tensors
+    regression = read_metadata("regression")
+    classification = read_metadata("classification")
+    tables, conversion = params.convert_to_tensors, read_json(CONVERSION)
     return environment.get_template("report.html.jinja").render(
-        rows=summarize(metrics),
+        summary=summarize(read_metrics()),
+        classes=read_rows(CLASSES),
+        max_classes=MAX_CLASSES,
         figures={
-            task: [read_figure(*figure) for figure in figures] for task, figures in FIGURES.items()
+            "regression": list(read_figures("regression", regression)),
+            "classifier": list(read_figures("classifier", classification)),
         },
         params=params,
         parameters=list(parameter_rows(params)),
         data={
-            "Regression": list(data_rows(tables.regression.table, "regression")),
-            "Classifier": list(data_rows(tables.classification.table, "classification")),
+            "Regression": list(data_rows(tables.regression.table, regression, conversion)),
+            "Classifier": list(data_rows(tables.classification.table, classification, conversion)),
         },
     )
 
@@ -152,17 +174,32 @@ def breakable(text: str) -> Markup:
     return Markup(re.sub(r"(?<=[^\W\d])([./_])(?=[^\W\d])", r"\1<wbr>", str(escape(text))))
 
 
-def read_figure(name: str, caption: str, alt: str) -> Figure:
-    """Return a figure of metrics/figures."""
-    path = Path("metrics/figures", name)
-    require_file(str(path))
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-    except OSError:
-        raise corrupted(str(path)) from None
-    content = b64encode(path.read_bytes()).decode()
-    return Figure(caption, alt, path.suffix[1:], content, width, height)
+def read_figures(task: str, metadata: Metadata) -> Iterator[Figure]:
+    """Yield the figures of a task."""
+    for name, caption, alt in FIGURES[task]:
+        path = Path("metrics/figures", name)
+        require_file(str(path))
+        try:
+            with Image.open(path) as image:
+                width, height = image.size
+        except OSError:
+            raise corrupted(str(path)) from None
+        caption = " ".join([caption, *remarks(name, len(metadata.features))])
+        content = b64encode(path.read_bytes()).decode()
+        yield Figure(caption, alt, path.suffix[1:], content, width, height)
+
+
+def remarks(name: str, n_features: int) -> Iterator[str]:
+    """Yield what a caption explains of a figure."""
+    if name.endswith("_curves.png"):
+        yield "An axis whose values span a factor of 100 is logarithmic."
+    if name == "regression_curves.png" and n_features > 1:
+        yield "The norm of the weights is the square root of the sum of their squares."
+    if name == "classification_data.png" and n_features > 2:
+        yield (
+            "Principal components 1 and 2 are the two directions in which the standardized features"
+            " vary most."
+        )
 
 
 def parameter_rows(params: Report) -> Iterator[tuple[str, str]]:
@@ -176,17 +213,25 @@ def format_value(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def data_rows(table: str, task: str) -> Iterator[tuple[str, str]]:
-    """Yield (name, value) of what identifies and describes the data of one task."""
-    metadata, sizes = read_tensors(f"data/tensors/{task}.safetensors")
+def data_rows(
+    table: str, metadata: Metadata, conversion: dict[str, Any]
+) -> Iterator[tuple[str, str]]:
+    """Yield (name, value) of what identifies and describes the data of one task.
+
+    `conversion` is what convert_to_tensors reports.
+    """
+    counts, notes = (dict(conversion[key][metadata.task]) for key in (COUNTS, NOTES))
     yield "table", table
     yield "source", describe_source(metadata.truth)
     yield "target", metadata.target
     yield "features", join_names(metadata.features)
     if metadata.labels:
         yield "classes", join_names(metadata.labels)
-    for split, n_rows in zip(("training", "validation", "test"), sizes, strict=True):
-        yield f"{split} rows", f"{n_rows}"
+    for split, name in zip(SPLITS, ("training", "validation", "test"), strict=True):
+        yield f"{name} rows", f"{counts[f'{split}_rows']}"
+    yield "split", describe_split(notes.pop("split"))
+    for subject, note in notes.items():
+        yield SUBJECTS.get(subject, subject.replace("_", " ")), note
     require_file(table)
     with open(table, "rb") as file:
         md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
@@ -194,21 +239,31 @@ def data_rows(table: str, task: str) -> Iterator[tuple[str, str]]:
     yield "md5", md5.hexdigest()
 
 
-def read_tensors(path: str) -> tuple[Metadata, list[int]]:
-    """Return the metadata of a file of tensors and how many rows each split has, without torch."""
+def read_metadata(task: str) -> Metadata:
+    """Return the metadata of a file of tensors, without torch."""
+    path = f"data/tensors/{task}.safetensors"
     require_file(path)
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = Metadata.model_validate_json((file.metadata() or {})[METADATA_KEY])
-            return metadata, [file.get_slice(f"y_{split}").get_shape()[0] for split in SPLITS]
     except (SafetensorError, KeyError, ValidationError):
         raise corrupted(path) from None
+    if metadata.loss_reduction or metadata.loss_on:  # of a model
+        raise corrupted(path)
+    return metadata
+
+
+def describe_split(text: str) -> str:
+    """Return how a table was split."""
+    if text.startswith("group:"):
+        return f"by groups: rows with the same {text.removeprefix('group:')} stay together"
+    return SPLIT_BY.get(text, text)
 
 
 def describe_source(truth: RegressionTruth | ClassificationTruth | None) -> str:
     """Return the parameters of the simulation that the data was drawn with, if it was."""
     if truth is None:
-        return "no known simulation"
+        return "custom table"
     values = truth.model_dump()
     seed = values.pop("seed")
     rest = (f"{key} {format_value(value)}" for key, value in values.items())

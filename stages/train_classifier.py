@@ -1,8 +1,8 @@
 """Train the classifier: a small network that tells the classes apart.
 
 params.yaml, data/tensors/classification.safetensors -> data/models/classifier.safetensors (the
-network's state), data/models/classifier_snapshots.safetensors (its state at some epochs, after the
-loss of each was measured, as <epoch>/<name>), metrics/train_classifier.csv (epoch, loss, accuracy),
+network's state), data/models/classifier_snapshots.safetensors (its state at some epochs, as
+<epoch>/<name>), metrics/train_classifier.csv (epoch, loss, accuracy, valid_loss, valid_accuracy),
 metrics/train_classifier.json
 
     loss = cross entropy of the softmax's output, as if that were logits (loss_on: probabilities,
@@ -16,11 +16,14 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from stages.core.schema import TrainClassifier, TrainClassifierSection
+from stages.shared.advice import classifier_remedy
 from stages.shared.metadata import Metadata
 from stages.shared.metrics import write_csv, write_json
-from stages.shared.models import State, build_network, initialize, round_state
+from stages.shared.models import State, batch_statistics, build_network, initialize, publish
 from stages.shared.tensors import load_tensors, save_tensors
-from stages.shared.training import make_optimizer, select_device, track
+from stages.shared.training import explain_divergence, make_optimizer, select_device, track
+
+Row = tuple[int, float, float, float, float]
 
 
 def main(params: TrainClassifier) -> None:
@@ -30,22 +33,21 @@ def main(params: TrainClassifier) -> None:
     tensors, metadata = load_tensors("data/tensors/classification.safetensors")
     X = tensors["X_train"].to(device, dtype)  # (n_samples, n_features)
     y = tensors["y_train"].to(device)  # (n_samples,)
-    network = build_network(X.shape[1], section.hidden[0], len(metadata.labels))
+    X_valid, y_valid = tensors["X_valid"].to(device, dtype), tensors["y_valid"].to(device)
+    network = build_network(X.shape[1], section.hidden, len(metadata.labels))
     initialize(network, torch.Generator().manual_seed(section.seed))
     network.to(device, dtype)
-    history, snapshots = fit(X, y, network, section)
-    save(network, snapshots, history, metadata, section)
+    with explain_divergence("train_classifier", classifier_remedy, X, metadata.features, section):
+        history, snapshots = fit(X, y, X_valid, y_valid, network, section)
+    save(network, X, snapshots, history, metadata, section)
 
 
 def train(
     X: Tensor, y: Tensor, network: nn.Sequential, section: TrainClassifierSection
 ) -> Iterator[tuple[int, float, float]]:
     """Train in place; yield (epoch, loss, accuracy), where epoch counts the updates so far."""
-    # BatchNorm subtracts this bias with the mean, so its gradient is zero but for rounding noise,
-    # which differs between machines and which some optimizers would scale up to full steps.
-    network[0].bias.requires_grad_(False)
     model = network if section.loss_on == "probabilities" else network[:-1]
-    loss_function = nn.CrossEntropyLoss()
+    loss_function = nn.CrossEntropyLoss(weight=class_weights(y, section.class_weight, X.dtype))
     optimizer = make_optimizer(network.parameters(), section.optimizer)
     for epoch in range(section.epochs):
         output = model(X)  # (n_samples, n_classes)
@@ -65,44 +67,94 @@ def accuracy(output: Tensor, y: Tensor) -> float:
     return (output.argmax(dim=1) == y).double().mean().item()
 
 
+def class_weights(y: Tensor, class_weight: str, dtype: torch.dtype) -> Tensor | None:
+    """Return the weight of each class in the loss, (n_classes,), or None for equal weights.
+
+    Balanced, it is n / (n_classes * count), as in scikit-learn. Every class has training rows.
+    """
+    if class_weight == "none":
+        return None
+    counts = y.bincount().to(dtype)
+    return len(y) / (len(counts) * counts)
+
+
 def copy_state(network: nn.Module) -> State:
     """Return a copy of the network's parameters and running statistics."""
     return {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
 
 def fit(
-    X: Tensor, y: Tensor, network: nn.Sequential, section: TrainClassifierSection
-) -> tuple[list[tuple[int, float, float]], State]:
-    """Train to the end; return the history and the states at the epochs in section.snapshots."""
-    rows = track(
+    X: Tensor,
+    y: Tensor,
+    X_valid: Tensor,
+    y_valid: Tensor,
+    network: nn.Sequential,
+    section: TrainClassifierSection,
+) -> tuple[list[Row], dict[int, State]]:
+    """Train to the end; return the history and the states at the epochs in section.snapshots.
+
+    A row of the history is (epoch, loss, accuracy, valid_loss, valid_accuracy). Raises
+    DivergenceError.
+    """
+    loss_function = nn.CrossEntropyLoss(weight=class_weights(y, section.class_weight, X.dtype))
+    history: list[Row] = []
+    snapshots: dict[int, State] = {}
+    for epoch, loss, share in track(
         train(X, y, network, section), "train_classifier", section.epochs, section.optimizer
-    )
-    history: list[tuple[int, float, float]] = []
-    snapshots: State = {}
-    for row in rows:
-        history.append(row)
-        if row[0] in section.snapshots:
-            state = copy_state(network)
-            snapshots |= {f"{row[0]}/{name}": tensor for name, tensor in state.items()}
+    ):
+        output = predict(X_valid, X, network, section)
+        valid_loss = loss_function(output, y_valid).item()
+        history.append((epoch, loss, share, valid_loss, accuracy(output, y_valid)))
+        if epoch in section.snapshots:
+            snapshots[epoch] = copy_state(network)
     return history, snapshots
+
+
+@torch.no_grad()
+def predict(
+    X: Tensor, X_train: Tensor, network: nn.Sequential, section: TrainClassifierSection
+) -> Tensor:
+    """Return what the loss compares with the labels of X, (n, n_classes), in evaluation mode.
+
+    BatchNorm takes the statistics of all training rows at this epoch, as in the published network.
+    The network's own running statistics stay as they are.
+    """
+    model = network if section.loss_on == "probabilities" else network[:-1]
+    model.eval()
+    output = functional_call(model, batch_statistics(model, X_train), (X,))
+    model.train()
+    return output
 
 
 def save(
     network: nn.Sequential,
-    snapshots: State,
-    history: list[tuple[int, float, float]],
+    X: Tensor,
+    snapshots: dict[int, State],
+    history: list[Row],
     metadata: Metadata,
     section: TrainClassifierSection,
 ) -> None:
     """Write the models, the history and the metrics."""
     metadata = metadata.model_copy(update={"loss_on": section.loss_on})
-    loss = history[-1][1]
-    state = round_state(network.state_dict())
+    _, loss, _, valid_loss, valid_accuracy = history[-1]
+    state = publish(network, network.state_dict(), X)
+    states = {
+        f"{epoch}/{name}": tensor
+        for epoch, snapshot in snapshots.items()
+        for name, tensor in publish(network, snapshot, X).items()
+    }
     save_tensors("data/models/classifier.safetensors", state, metadata)
-    save_tensors("data/models/classifier_snapshots.safetensors", round_state(snapshots), metadata)
-    write_csv("metrics/train_classifier.csv", ["epoch", "loss", "accuracy"], history)
-    write_json("metrics/train_classifier.json", {"train_classifier": {"loss": loss}})
+    save_tensors("data/models/classifier_snapshots.safetensors", states, metadata)
+    columns = ["epoch", "loss", "accuracy", "valid_loss", "valid_accuracy"]
+    write_csv("metrics/train_classifier.csv", columns, history)
+    metrics = {"loss": loss, "valid_loss": valid_loss, "valid_accuracy": valid_accuracy}
+    write_json("metrics/train_classifier.json", {"train_classifier": metrics})
+    if late := [str(epoch) for epoch in section.snapshots if epoch > section.epochs]:
+        print(
+            f"train_classifier: no snapshots at {', '.join(late)}: training ends at epoch "
+            f"{section.epochs}"
+        )
     print(
         f"train_classifier: loss {loss:.6g} after {section.epochs} epochs of "
-        f"{section.optimizer.name} on {section.loss_on}"
+        f"{section.optimizer.name} on {section.loss_on}, validation accuracy {valid_accuracy:.6g}"
     )

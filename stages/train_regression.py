@@ -1,7 +1,7 @@
 """Train the regression: one weight, fitted to the points by gradient descent.
 
 params.yaml, data/tensors/regression.safetensors -> data/models/regression.safetensors (weight),
-metrics/train_regression.csv (epoch, loss, weight), metrics/train_regression.json
+metrics/train_regression.csv (epoch, loss, valid_loss, weight), metrics/train_regression.json
 
     y_hat = x * weight,  loss = sum((y_hat - y)^2), or their mean
 """
@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from stages.core.schema import TrainRegression, TrainRegressionSection
+from stages.shared.advice import regression_remedy
 from stages.shared.linear import coefficient_names
 from stages.shared.metadata import Metadata
 from stages.shared.metrics import write_csv, write_json
-from stages.shared.models import round_state
+from stages.shared.models import round_bias, round_state
 from stages.shared.tensors import load_tensors, save_tensors
-from stages.shared.theory import largest_stable_lr
-from stages.shared.training import make_optimizer, select_device, track
+from stages.shared.training import explain_divergence, make_optimizer, select_device, track
 
 
 def main(params: TrainRegression) -> None:
@@ -28,11 +28,13 @@ def main(params: TrainRegression) -> None:
     tensors, metadata = load_tensors("data/tensors/regression.safetensors")
     x = tensors["x_train"].to(device, dtype)  # (n_samples,), or (n_samples, n_features)
     y = tensors["y_train"].to(device, dtype)  # (n_samples,)
+    x_valid, y_valid = (tensors[f"{name}_valid"].to(device, dtype) for name in "xy")
     weight = torch.full(x.shape[1:], section.initial_weight, device=device, dtype=dtype)
     weight.requires_grad_()  # (), or (n_features,)
     bias = torch.zeros((), device=device, dtype=dtype, requires_grad=True) if section.bias else None
-    history = fit(x, y, weight, bias, section)
-    save(weight, bias, history, metadata, section)
+    with explain_divergence("train_regression", regression_remedy, x, metadata.features, section):
+        history = fit(x, y, x_valid, y_valid, weight, bias, section)
+    save(weight, bias, y, history, metadata, section)
 
 
 def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -59,50 +61,55 @@ def train(
 
 
 def fit(
-    x: Tensor, y: Tensor, weight: Tensor, bias: Tensor | None, section: TrainRegressionSection
+    x: Tensor,
+    y: Tensor,
+    x_valid: Tensor,
+    y_valid: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    section: TrainRegressionSection,
 ) -> list[tuple[int | float, ...]]:
-    """Train to the end and return the history: rows (epoch, loss, weight, ...)."""
-    rows = track(
-        train(x, y, weight, bias, section),
-        "train_regression",
-        section.epochs,
-        section.optimizer,
-        hint=lambda: lr_hint(x, section),
-    )
-    return [(epoch, loss, *coefficients(weight, bias)) for epoch, loss in rows]
+    """Train to the end and return the history: rows (epoch, loss, valid_loss, weight, ...).
+
+    For the reduction by sum, valid_loss is the mean squared error of the validation rows times the
+    number of training rows, so that both losses compare. Raises DivergenceError.
+    """
+    scale = len(y) if section.loss_reduction == "sum" else 1
+    history: list[tuple[int | float, ...]] = []
+    for row in track(
+        train(x, y, weight, bias, section), "train_regression", section.epochs, section.optimizer
+    ):
+        with torch.no_grad():
+            error = nn.functional.mse_loss(forward(x_valid, weight, bias), y_valid).item()
+        history.append((*row, scale * error, *coefficients(weight, bias, y)))
+    return history
 
 
-def coefficients(weight: Tensor, bias: Tensor | None) -> list[float]:
-    """Return the numbers that `coefficient_names` names."""
+def coefficients(weight: Tensor, bias: Tensor | None, y: Tensor) -> list[float]:
+    """Return the numbers that `coefficient_names` names, the bias rounded as it is stored."""
     values = [weight.item()] if weight.dim() == 0 else [weight.norm().item(), *weight.tolist()]
-    return values if bias is None else [*values, bias.item()]
-
-
-def lr_hint(x: Tensor, section: TrainRegressionSection) -> str:
-    """Return the sentence, for an error, on the learning rates at which SGD diverges."""
-    if section.optimizer.name != "SGD":
-        return ""
-    numerator = "n" if section.loss_reduction == "mean" else "1"
-    curvature = "sum(x^2)" if x.dim() == 1 and not section.bias else "largest eigenvalue of X^T X"
-    bound = largest_stable_lr(x.cpu().numpy(), section.loss_reduction, section.bias)
-    return f"Plain SGD diverges here for lr >= {numerator} / {curvature} = {bound:.6g}. "
+    return values if bias is None else [*values, round_bias(bias, y).item()]
 
 
 def save(
     weight: Tensor,
     bias: Tensor | None,
+    y: Tensor,
     history: list[tuple[int | float, ...]],
     metadata: Metadata,
     section: TrainRegressionSection,
 ) -> None:
     """Write the model, the history and the metrics."""
-    state = {"weight": weight} if bias is None else {"bias": bias, "weight": weight}
+    state = round_state({"weight": weight}) | (
+        {} if bias is None else {"bias": round_bias(bias, y)}
+    )
     metadata = metadata.model_copy(update={"loss_reduction": section.loss_reduction})
-    columns = ["epoch", "loss", *coefficient_names(metadata.features, section.bias)]
-    loss = history[-1][1]
-    save_tensors("data/models/regression.safetensors", round_state(state), metadata)
-    write_csv("metrics/train_regression.csv", columns, history)
-    write_json("metrics/train_regression.json", {"train_regression": {"loss": loss}})
+    names = coefficient_names(metadata.features, section.bias)
+    _, loss, valid_loss, *_ = history[-1]
+    save_tensors("data/models/regression.safetensors", state, metadata)
+    write_csv("metrics/train_regression.csv", ["epoch", "loss", "valid_loss", *names], history)
+    metrics = {"train_regression": {"loss": loss, "valid_loss": valid_loss}}
+    write_json("metrics/train_regression.json", metrics)
     trained = f"weight {weight.item():.6g}" if weight.dim() == 0 else f"{len(weight)} weights"
     print(
         f"train_regression: {trained} after {section.epochs} epochs of {section.optimizer.name}, "

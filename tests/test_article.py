@@ -116,7 +116,7 @@ def test_tensors_are_described_as_in_the_article() -> None:
 def test_committed_results_are_small() -> None:
     names = run("git", "ls-files", "-co", "--exclude-standard", "metrics", cwd=PROJECT).stdout
     sizes = [(PROJECT / name).stat().st_size for name in names.splitlines()]
-    assert 100_000 < sum(sizes) < 500_000
+    assert 100_000 < sum(sizes) < 600_000
 
 
 # What the docs say of them

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from sklearn.datasets import load_diabetes, load_wine
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.linear_model import LinearRegression
-from sklearn.metrics import log_loss, mean_squared_error
+from sklearn.metrics import log_loss, mean_absolute_error, mean_squared_error
 
 from conftest import (
     ARTICLE,
@@ -26,6 +26,7 @@ from conftest import (
     write_params,
 )
 from stages.shared.metrics import read_json
+from stages.shared.splits import SPLITS
 from stages.shared.tensors import load_tensors
 
 LINE = "data/external/line.csv"
@@ -80,12 +81,12 @@ def make_tables(
 
 
 def real_tables() -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return diabetes and wine, each with a split of its own in every fourth row."""
+    """Return diabetes and wine, each with a split of its own: of every four rows, two train."""
     diabetes = load_diabetes(as_frame=True, scaled=False).frame.rename(columns={"target": "t"})
     wine = load_wine(as_frame=True)
     classes = wine.data.assign(t=wine.target_names[wine.target])
     return tuple(
-        table.assign(split=np.where(np.arange(len(table)) % 4 == 1, "test", "train"))
+        table.assign(split=np.resize(["train", "test", "train", "valid"], len(table)))
         for table in (diabetes, classes)
     )
 
@@ -120,11 +121,11 @@ def real(real_folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def parts(table: pd.DataFrame) -> dict[str, tuple[pd.DataFrame, pd.Series]]:
     """Return the features and the target of each split."""
-    rows = {split: table[table["split"] == split] for split in ("train", "test")}
+    rows = {split: table[table["split"] == split] for split in SPLITS}
     return {split: (part.drop(columns=["t", "split"]), part["t"]) for split, part in rows.items()}
 
 
-@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("split", SPLITS)
 def test_regression_is_that_of_scikit_learn(real: dict[str, Any], split: str) -> None:
     data = parts(real_tables()[0])
     r2 = LinearRegression().fit(*data["train"]).score(*data[split])
@@ -132,17 +133,19 @@ def test_regression_is_that_of_scikit_learn(real: dict[str, Any], split: str) ->
     assert real["regression"][split]["r2"] == pytest.approx(r2, abs=1e-3)
 
 
-@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("split", SPLITS)
 def test_baseline_of_the_regression_is_that_of_scikit_learn(
     real: dict[str, Any], split: str
 ) -> None:
     data = parts(real_tables()[0])
     X, y = data[split]
     mse = mean_squared_error(y, DummyRegressor().fit(*data["train"]).predict(X))
+    mae = mean_absolute_error(y, DummyRegressor().fit(*data["train"]).predict(X))
     assert real["regression"]["mean"][split]["mse"] == pytest.approx(mse, rel=1e-5)
+    assert real["regression"]["mean"][split]["mae"] == pytest.approx(mae, rel=1e-5)
 
 
-@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("split", SPLITS)
 def test_baselines_of_the_classifier_are_those_of_scikit_learn(
     real: dict[str, Any], split: str
 ) -> None:
@@ -163,7 +166,8 @@ def test_classifier_learns_and_its_gain_is_over_the_majority(real: dict[str, Any
 
 
 def test_no_theory_is_claimed_for_custom_tables(real: dict[str, Any]) -> None:
-    theory = {"bayes_accuracy", "gap_to_bayes", "bayes_cross_entropy", "noise_variance", "noise_r2"}
+    theory = {"bayes", "bayes_accuracy", "gap_to_bayes", "bayes_cross_entropy"}
+    theory |= {"noise_variance", "noise_r2", "true_line"}
     assert not theory & {*real["classifier"], *real["regression"]}
     assert load_tensors(REGRESSION)[1].truth is None
     assert load_tensors(CLASSIFIER)[1].truth is None
@@ -181,7 +185,7 @@ def test_weights_have_the_names_of_their_features(real: dict[str, Any]) -> None:
 def test_history_has_a_column_for_each_feature(real: dict[str, Any]) -> None:
     header = Path("metrics/train_regression.csv").read_text().partition("\n")[0].split(",")
     names = [f"weight_{name}" for name in load_diabetes().feature_names]
-    assert header == ["epoch", "loss", "weight", *names, "bias"]
+    assert header == ["epoch", "loss", "valid_loss", "weight", *names, "bias"]
 
 
 def test_confusion_pairs_have_the_names_of_the_classes(real: dict[str, Any]) -> None:
@@ -334,16 +338,20 @@ def test_standardized_line_is_drawn_in_the_units_of_the_table(small: Change, dra
     run_on(table, make_tables(1)[1], STANDARDIZED | changes)
     data = drawn["regression"]
     np.testing.assert_allclose(data.y, 3 * data.X[:, 0] + 7, rtol=1e-6)
-    assert data.weights[-1, 0] == pytest.approx(3, rel=1e-4)
-    assert data.intercepts[-1] == pytest.approx(7, rel=1e-3)
+    assert data.lines[-1] == pytest.approx([3, 7], rel=1e-3)
+    (ends,) = data.predict(np.array([-1]), np.array([[0.0], [10.0]]))
+    assert ends == pytest.approx([7, 37], rel=1e-3)
     assert (data.features, data.target) == (("f",), "t")
 
 
-def test_standardized_line_without_a_bias_is_zero_at_the_mean(small: Change, drawn: dict) -> None:
+def test_standardized_line_without_a_bias_passes_through_the_means(
+    small: Change, drawn: dict
+) -> None:
     run_on(*make_tables(1), STANDARDIZED)
     data = drawn["regression"]
-    at_mean = data.weights[-1, 0] * data.X.mean() + data.intercepts[-1]
-    assert at_mean == pytest.approx(0, abs=1e-5)
+    (at_mean,) = data.predict(np.array([-1]), np.array([[data.X.mean()]]))
+    assert at_mean == pytest.approx(data.y.mean())
+    assert data.lines[-1] @ [data.X.mean(), 1] == pytest.approx(data.y.mean())
 
 
 def test_standardized_classes_are_drawn_in_the_units_of_the_table(
@@ -360,9 +368,13 @@ def test_predictions_of_several_features_are_those_of_the_model(small: Change, d
     run_on(*make_tables(2), STANDARDIZED | {"train_regression.bias": True})
     data = drawn["regression"]
     tensors, model = load_file("data/tensors/regression.safetensors"), load_file(REGRESSION)
-    expected = tensors["x_train"] @ model["weight"].double() + model["bias"]
-    actual = data.X @ data.weights[-1] + data.intercepts[-1]
+    mean = load_tensors(REGRESSION)[1].target_mean
+    expected = tensors["x_train"] @ model["weight"].double() + model["bias"] + mean
+    (actual,) = data.predict(np.array([-1]), data.X)
     np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
+    expected = tensors["x_test"] @ model["weight"].double() + model["bias"]
+    np.testing.assert_allclose(data.predicted, expected + mean, rtol=1e-5)
+    np.testing.assert_allclose(data.residuals, tensors["y_test"] - expected, rtol=1e-5, atol=1e-5)
 
 
 def test_scores_are_given_for_two_features_alone(small: Change, drawn: dict) -> None:
@@ -382,7 +394,7 @@ def test_simulation_is_not_read(small: Change, drawn: dict) -> None:
 def test_theory_gives_way_to_baselines_for_edited_values(copied: Change, drawn: dict) -> None:
     regression, classification = map(pq.read_table, COPIES.values())
     regression = regression.set_column(1, "y", [np.array(regression["y"]) * 100])
-    classification = classification.set_column(2, "label", [np.arange(16) % 3])
+    classification = classification.set_column(2, "label", [np.arange(24) % 3])
     for table, path in zip((regression, classification), COPIES.values(), strict=True):
         described = pq.read_metadata(path).metadata  # which other writers may keep
         kept = {key: described[key] for key in (b"truth", b"checksum")}

@@ -1,5 +1,6 @@
 """Metrics by hand, next to theory or baselines, and what the figures are given to show."""
 
+import csv
 import json
 import math
 import shutil
@@ -7,25 +8,34 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from sklearn.metrics import confusion_matrix as confusion_matrix_of_scikit_learn
+from sklearn.linear_model import LinearRegression
+from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
-from conftest import Change, call_stage, feature_columns
+from conftest import SMALL, Change, call_stage, feature_columns
 from stages.core.errors import UserError
+from stages.core.schema import STAGES
 from stages.evaluate import (
+    MAX_ITEMS,
     classifier_metrics,
-    confusion_matrix,
+    describe_classifier,
+    describe_regression,
+    nearest_least_squares,
+    regression_data,
     regression_metrics,
-    regression_scores,
-    summarize,
+    write_classes,
+    write_weights,
 )
 from stages.shared.metadata import ClassificationTruth, Metadata, RegressionTruth
 from stages.shared.metrics import read_json
 from stages.shared.models import build_network, load_classifier, load_snapshots
+from stages.shared.scaling import Scaling
+from stages.shared.splits import SPLITS
 from stages.shared.theory import bayes_cross_entropy, softmax_loss_floor
 
 METRICS = "metrics/evaluate.json"
@@ -43,6 +53,7 @@ FIGURES = [
     "regression_before.png",
     "regression_curves.png",
     "regression_data.png",
+    "regression_residuals.png",
 ]
 
 LINE = Metadata(
@@ -85,34 +96,43 @@ def line(y_train: list[float], y_test: list[float]) -> dict[str, Tensor]:
     return {
         "x_train": double(1, 2, 3),
         "y_train": double(*y_train),
+        "x_valid": double(0, 1),
+        "y_valid": double(1, 4),
         "x_test": double(1, 2, 4),
         "y_test": double(*y_test),
+    }
+
+
+def scores(mse: float, mae: float, r2: float | None) -> dict[str, Any]:
+    return {
+        "mse": pytest.approx(mse),
+        "rmse": pytest.approx(mse**0.5),
+        "mae": pytest.approx(mae),
+        "r2": None if r2 is None else pytest.approx(r2),
     }
 
 
 # The metrics of the regression
 
 
-def test_regression_scores_by_hand() -> None:
-    scores = regression_scores(double(2, 4, 9), double(2, 4, 6))
-    assert scores == {"mse": pytest.approx(3), "r2": pytest.approx(1 - 9 / (9 + 1 + 16))}
-
-
-def test_r2_of_a_constant_target_is_left_open() -> None:
-    assert regression_scores(double(1, 1), double(1, 3)) == {"mse": 2, "r2": None}
-
-
 def test_regression_metrics_by_hand() -> None:
-    metrics = regression_metrics(line([2, 4, 9], [1, 2, 3]), number(2.0), None, LINE)
+    metrics = regression_metrics(line([2, 4, 9], [1, 2, 3]), number(1.5), None, LINE)
     assert metrics == {
-        "weight": 2.0,
+        "weight": 1.5,
         "least_squares_weight": pytest.approx(37 / 14),
-        "gap_to_least_squares": pytest.approx(37 / 14 - 2),
+        "gap_to_least_squares": pytest.approx(37 / 14 - 1.5),
         "least_squares_loss": pytest.approx(101 - 37**2 / 14),
         "noise_variance": 0.25,
         "noise_r2": pytest.approx(1 - 0.25 / (2 / 3)),
-        "train": {"mse": pytest.approx(3), "r2": pytest.approx(1 - 9 / 26)},
-        "test": {"mse": pytest.approx(30 / 3), "r2": pytest.approx(1 - 30 / 2)},
+        "train": scores((0.25 + 1 + 20.25) / 3, 2, 1 - 21.5 / 26),
+        "valid": scores((1 + 6.25) / 2, 1.75, 1 - 7.25 / 4.5),
+        "test": scores((0.25 + 1 + 9) / 3, 1.5, 1 - 10.25 / 2),
+        # y = 2 x, from which the data is said to be drawn
+        "true_line": {
+            "train": scores(3, 1, 1 - 9 / 26),
+            "valid": scores((1 + 4) / 2, 1.5, 1 - 5 / 4.5),
+            "test": scores(30 / 3, 8 / 3, 1 - 30 / 2),
+        },
     }
 
 
@@ -138,10 +158,27 @@ def test_bias_is_compared_with_least_squares_that_has_one() -> None:
     assert metrics["train"]["mse"] == pytest.approx((0.5**2 + 1.5**2 + 5.5**2) / 3)
 
 
+def test_bias_of_a_centered_target_is_in_units_of_the_table() -> None:
+    metadata = LINE.model_copy(update={"target_mean": 1000.0})
+    centered = line([-1, 0, 1], [-1, 0, 1])
+    metrics = regression_metrics(centered, number(1.0), number(-2.0), metadata)
+    assert metrics["bias"] == 998
+    assert metrics["least_squares_bias"] == pytest.approx(998)
+    assert metrics["gap_to_least_squares"] == pytest.approx(0, abs=1e-12)
+
+
+def test_true_line_is_measured_in_units_of_the_table() -> None:
+    scaling = Scaling(mean=(10.0,), scale=(2.0,))
+    metadata = LINE.model_copy(update={"target_mean": 24.0, "scaling": scaling})
+    # x is 12, 14, 16, and y is 24, 28, 33 in the table: 2 x + 0, 0, 1
+    metrics = regression_metrics(line([0, 4, 9], [0, 4, 9]), number(0.0), None, metadata)
+    assert metrics["true_line"]["train"] == scores(1 / 3, 1 / 3, 1 - 3 / 122)
+
+
 def test_weights_of_several_features_have_their_names() -> None:
     X = double([0, 0], [1, 0], [0, 1], [1, 1])
     y = X @ double(1, -2) + 0.5
-    data = {"x_train": X, "y_train": y, "x_test": X, "y_test": y}
+    data = {f"x_{split}": X for split in SPLITS} | {f"y_{split}": y for split in SPLITS}
     metadata = without_truth(LINE, columns=feature_columns("a", "b"))
     metrics = regression_metrics(data, double(0, 0), number(0.0), metadata)
     assert metrics["weights"] == {"a": 0, "b": 0}
@@ -150,17 +187,47 @@ def test_weights_of_several_features_have_their_names() -> None:
     assert metrics["gap_to_least_squares"] == pytest.approx(5.25**0.5)
 
 
+def test_nearest_of_many_least_squares_solutions_is_compared_with() -> None:
+    # Two columns that add up to the bias, as those of two categories do: (a, b, bias) fits as well
+    # as (a + t, b + t, bias - t).
+    X = double([1, 0], [1, 0], [0, 1], [0, 1])
+    y = double(4, 6, 8, 10)
+    weight, bias, gap = nearest_least_squares(X, y, double(3, 7), number(2.0))
+    assert (gap, bias) == (pytest.approx(0, abs=1e-12), pytest.approx(2))
+    assert weight.tolist() == pytest.approx([3, 7])
+    weight, bias, gap = nearest_least_squares(X, y, double(0, 0), number(0.0))
+    smallest = np.linalg.pinv(np.column_stack([X, np.ones(4)])) @ y.numpy()
+    assert [*weight.tolist(), bias] == pytest.approx(smallest.tolist())
+    assert gap == pytest.approx(np.linalg.norm(smallest))
+
+
 def test_baselines_of_the_regression_take_the_place_of_theory() -> None:
     data = line([2, 4, 9], [1, 2, 3])
     metrics = regression_metrics(data, number(2.0), None, without_truth(LINE))
-    assert not {"noise_variance", "noise_r2"} & set(metrics)
-    assert metrics["mean"] == {
-        "train": {"mse": pytest.approx(26 / 3)},
-        "test": {"mse": pytest.approx((16 + 9 + 4) / 3)},
+    assert not {"noise_variance", "noise_r2", "true_line"} & set(metrics)
+    mean = {split: values.pop("r2", "none") for split, values in metrics["mean"].items()}
+    assert mean == dict.fromkeys(SPLITS, "none")
+    assert metrics["mean"]["train"] == {
+        "mse": pytest.approx(26 / 3),
+        "rmse": pytest.approx((26 / 3) ** 0.5),
+        "mae": pytest.approx((3 + 1 + 4) / 3),
     }
+    assert metrics["mean"]["valid"]["mse"] == pytest.approx((16 + 1) / 2)
+    assert metrics["mean"]["test"]["mse"] == pytest.approx((16 + 9 + 4) / 3)
     best = 37 / 14
     squares = [(best * x - y) ** 2 for x, y in ((1, 1), (2, 2), (4, 3))]
     assert metrics["least_squares"]["test"]["mse"] == pytest.approx(sum(squares) / 3)
+
+
+def test_weights_are_listed_in_the_order_of_the_features(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    metadata = without_truth(LINE, columns=feature_columns("b", "a,c"))
+    weights = {"a,c": 1.0, "b": 0.1234567}
+    write_weights({"weights": weights, "least_squares_weights": {"b": 3.0, "a,c": 4.0}}, metadata)
+    content = Path("metrics/regression_weights.csv").read_text()
+    assert content == 'feature,weight,least_squares\nb,0.123457,3.0\n"a,c",1.0,4.0\n'
 
 
 # The metrics of the classifier
@@ -177,95 +244,179 @@ def small_network() -> nn.Sequential:
 CLASS_DATA = {
     "X_train": torch.tensor([[1.0, 0.0], [2.0, 0.0]]),
     "y_train": torch.tensor([1, 1]),
+    "X_valid": torch.tensor([[-1.0, 0.0]]),
+    "y_valid": torch.tensor([0]),
     "X_test": torch.tensor([[-1.0, 0.0], [2.0, 0.0], [3.0, 0.0]]),
     "y_test": torch.tensor([0, 1, 0]),
 }
 
 
+def metrics_of(
+    data: dict[str, Tensor], metadata: Metadata, network: nn.Sequential | None = None
+) -> dict[str, Any]:
+    layers = (network or small_network())[:-1]
+    logits = {split: layers(data[f"X_{split}"].double()) for split in SPLITS}
+    with torch.no_grad():
+        return classifier_metrics(data, logits, metadata)
+
+
 def test_classifier_metrics_by_hand() -> None:
-    metrics = classifier_metrics(CLASS_DATA, small_network(), CLASSES)
+    metrics = metrics_of(CLASS_DATA, CLASSES)
     losses = [math.log1p(math.exp(-1)), math.log1p(math.exp(-2)), math.log1p(math.exp(3))]
+    # Predicted are 0, 1, 1; actual 0, 1, 0. F1 is 2 / 3 for both classes.
+    assert metrics["test"] == {
+        "accuracy": pytest.approx(2 / 3),
+        "accuracy_low": pytest.approx(0.20766, abs=1e-5),
+        "accuracy_high": pytest.approx(0.93851, abs=1e-5),
+        "balanced_accuracy": 0.75,
+        "macro_f1": pytest.approx(2 / 3),
+        "auc": 0.5,
+        "cross_entropy": pytest.approx(sum(losses) / 3, rel=1e-9),
+        "recall": {"0": 0.5, "1": 1.0},
+    }
     assert metrics["train"]["accuracy"] == 1.0
-    assert metrics["test"]["accuracy"] == pytest.approx(2 / 3)
-    assert metrics["test"]["cross_entropy"] == pytest.approx(sum(losses) / 3, rel=1e-9)
     assert metrics["train"]["cross_entropy"] == pytest.approx(sum(losses[:2]) / 2, rel=1e-9)
 
 
+def test_score_of_a_class_that_a_part_lacks_is_left_open() -> None:
+    train = metrics_of(CLASS_DATA, CLASSES)["train"]
+    assert (train["recall"], train["auc"]) == ({"0": None, "1": 1.0}, None)
+    assert train["balanced_accuracy"] == 1
+
+
+def test_auc_is_that_of_the_probabilities_for_scikit_learn() -> None:
+    generator = torch.Generator().manual_seed(0)
+    X = torch.randn(200, 2, generator=generator)
+    y = (X[:, 0] + torch.randn(200, generator=generator) > 0).long()
+    data = {f"X_{split}": X for split in SPLITS} | {f"y_{split}": y for split in SPLITS}
+    probabilities = small_network()(X.double()).detach()[:, 1]
+    expected = roc_auc_score(y, probabilities)
+    assert metrics_of(data, CLASSES)["valid"]["auc"] == pytest.approx(expected)
+
+
+def test_auc_of_three_classes_is_left_out() -> None:
+    metadata = without_truth(CLASSES, labels=("u", "v", "w"))
+    network = build_network(2, [10], 3).double().eval()
+    assert "auc" not in metrics_of(CLASS_DATA, metadata, network)["test"]
+
+
+@pytest.mark.parametrize("n_classes", [MAX_ITEMS, MAX_ITEMS + 1])
+def test_recall_of_many_classes_is_left_out(n_classes: int) -> None:
+    metadata = without_truth(CLASSES, labels=tuple(range(n_classes)))
+    network = build_network(2, [10], n_classes).double().eval()
+    scores = metrics_of(CLASS_DATA, metadata, network)["test"]
+    assert len(scores.get("recall", {})) == (n_classes if n_classes <= MAX_ITEMS else 0)
+
+
 def test_classifier_is_compared_with_theory_where_the_truth_is_known() -> None:
-    metrics = classifier_metrics(CLASS_DATA, small_network(), CLASSES)
+    metrics = metrics_of(CLASS_DATA, CLASSES)
     assert metrics["bayes_accuracy"] == pytest.approx(0.8413447, abs=1e-7)
     assert metrics["gap_to_bayes"] == pytest.approx(0.8413447 - 2 / 3, abs=1e-7)
     assert metrics["bayes_cross_entropy"] == bayes_cross_entropy([(0, 0), (1, 0)], 0.5)
     assert not {"majority", "prior", "gain_over_majority"} & set(metrics)
 
 
+def test_bayes_rule_is_measured_on_the_same_rows() -> None:
+    # log p(1) / p(0) = (|x|^2 - |x - (1, 0)|^2) / (2 * 0.25) = (2 x1 - 1) * 2
+    bayes = metrics_of(CLASS_DATA, CLASSES)["bayes"]
+    losses = [math.log1p(math.exp(-6)), math.log1p(math.exp(-6)), math.log1p(math.exp(10))]
+    assert bayes["test"] == {
+        "accuracy": pytest.approx(2 / 3),
+        "cross_entropy": pytest.approx(sum(losses) / 3),
+    }
+    assert bayes["train"]["accuracy"] == 1
+    assert bayes["valid"]["cross_entropy"] == pytest.approx(losses[0])
+
+
+def test_bayes_rule_is_measured_in_units_of_the_table() -> None:
+    scaling = Scaling(mean=(3.0, 4.0), scale=(2.0, 5.0))
+    rows = {
+        name: torch.from_numpy(scaling.transform(values.double().numpy()))
+        for name, values in CLASS_DATA.items()
+        if name.startswith("X")
+    }
+    metadata = CLASSES.model_copy(update={"scaling": scaling})
+    bayes = metrics_of(CLASS_DATA | rows, metadata)["bayes"]
+    expected = metrics_of(CLASS_DATA, CLASSES)["bayes"]
+    assert bayes["test"] == pytest.approx(expected["test"])
+
+
 def test_baselines_of_the_classifier_take_the_place_of_theory() -> None:
     data = {
         "X_train": torch.zeros(5, 1),
         "y_train": torch.tensor([0, 1, 1, 1, 2]),
+        "X_valid": torch.zeros(2, 1),
+        "y_valid": torch.tensor([1, 1]),
         "X_test": torch.zeros(3, 1),
         "y_test": torch.tensor([1, 2, 2]),
     }
     metadata = without_truth(CLASSES, labels=(0, 1, 2), columns=feature_columns("a"))
-    metrics = classifier_metrics(data, build_network(1, 2, 3).double().eval(), metadata)
+    metrics = metrics_of(data, metadata, build_network(1, [2], 3).double().eval())
     assert metrics["majority"] == {
         "train": {"accuracy": pytest.approx(0.6)},
+        "valid": {"accuracy": 1.0},
         "test": {"accuracy": pytest.approx(1 / 3)},
     }
-    prior = metrics["prior"]["test"]["cross_entropy"]
-    assert prior == pytest.approx(-math.log(0.6 * 0.2 * 0.2) / 3)
+    prior = {split: values["cross_entropy"] for split, values in metrics["prior"].items()}
+    assert prior["valid"] == pytest.approx(-math.log(0.6))
+    assert prior["test"] == pytest.approx(-math.log(0.6 * 0.2 * 0.2) / 3)
     assert metrics["gain_over_majority"] == pytest.approx(metrics["test"]["accuracy"] - 1 / 3)
-    assert not {"bayes_accuracy", "gap_to_bayes", "bayes_cross_entropy"} & set(metrics)
+    assert not {"bayes", "bayes_accuracy", "gap_to_bayes", "bayes_cross_entropy"} & set(metrics)
 
 
 @pytest.mark.parametrize("labels", [(0, 1), ("u", "v", "w")])
 def test_floor_of_the_loss_is_that_of_as_many_classes_as_there_are(labels: tuple) -> None:
     metadata = without_truth(CLASSES, labels=labels)
-    metrics = classifier_metrics(CLASS_DATA, small_network(), metadata)
+    network = build_network(2, [2], len(labels)).double().eval()
+    metrics = metrics_of(CLASS_DATA, metadata, network)
     assert metrics["loss_floor"] == softmax_loss_floor(len(labels))
 
 
 def test_floor_of_a_loss_on_logits_is_zero() -> None:
     metadata = CLASSES.model_copy(update={"loss_on": "logits"})
-    assert classifier_metrics(CLASS_DATA, small_network(), metadata)["loss_floor"] == 0
+    assert metrics_of(CLASS_DATA, metadata)["loss_floor"] == 0
 
 
 def test_cross_entropy_does_not_overflow() -> None:
     data = CLASS_DATA | {"X_test": torch.tensor([[1000.0, 0.0]]), "y_test": torch.tensor([0])}
-    metrics = classifier_metrics(data, small_network(), CLASSES)
-    assert metrics["test"]["cross_entropy"] == 1000
+    assert metrics_of(data, CLASSES)["test"]["cross_entropy"] == 1000
 
 
-def test_confusion_matrix_is_that_of_scikit_learn() -> None:
-    actual, predicted = np.array([0, 0, 0, 2, 1]), np.array([0, 1, 1, 2, 0])
-    expected = confusion_matrix_of_scikit_learn(actual, predicted, labels=range(4))
-    np.testing.assert_array_equal(confusion_matrix(actual, predicted, 4), expected)
-
-
-# The summary
-
-
-THEORY = {"test": {"accuracy": 0.75}, "bayes_accuracy": 0.9}
-BASELINE = {"test": {"accuracy": 0.75}, "majority": {"test": {"accuracy": 0.5}}}
-ONE_WEIGHT = {"weight": 1.5, "least_squares_weight": 1.25}
-WEIGHTS = {"test": {"mse": 1.5}, "least_squares": {"test": {"mse": 1.25}}}
-
-
-@pytest.mark.parametrize(
-    ("regression", "classifier", "sentence"),
-    [
-        (ONE_WEIGHT, THEORY, "weight 1.5 (least squares: 1.25), test accuracy 0.75 (Bayes: 0.9)"),
-        (
-            WEIGHTS,
-            BASELINE,
-            "test MSE 1.5 (least squares: 1.25), test accuracy 0.75 (majority class: 0.5)",
-        ),
-    ],
-)
-def test_summary_sets_each_metric_next_to_its_reference(
-    regression: dict, classifier: dict, sentence: str
+def test_classes_are_listed_with_their_rows_and_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert summarize(regression, classifier) == sentence
+    monkeypatch.chdir(tmp_path)
+    counts = {
+        "train": np.array([[5, 1], [0, 4]]),
+        "valid": np.array([[2, 0], [1, 0]]),
+        "test": np.array([[2, 1], [0, 0]]),
+    }
+    write_classes(counts, CLASSES)
+    assert Path("metrics/classes.csv").read_text() == (
+        "class,train_rows,valid_rows,test_rows,recall,precision,f1\n"
+        "0,6,2,3,0.666667,1.0,0.8\n"
+        "1,4,1,0,,0.0,0.0\n"
+    )
+
+
+# What is printed
+
+
+def test_each_printed_metric_has_its_reference_and_the_test_rows_come_last() -> None:
+    values = {"valid": {"mse": 1.5, "accuracy": 0.75}, "test": {"mse": 2.5, "accuracy": 0.5}}
+    others = {"valid": {"mse": 1.25, "accuracy": 0.9}, "test": {"mse": 2.25, "accuracy": 0.8}}
+    numbers = "1.5 on validation ({0}: 1.25), 2.5 on test ({0}: 2.25)"
+    assert describe_regression(values | {"true_line": others}) == "MSE " + numbers.format(
+        "true line"
+    )
+    assert describe_regression(values | {"least_squares": others}) == (
+        "MSE " + numbers.format("least squares")
+    )
+    numbers = "0.75 on validation ({0}: 0.9), 0.5 on test ({0}: 0.8)"
+    assert describe_classifier(values | {"bayes": others}) == "accuracy " + numbers.format("Bayes")
+    assert describe_classifier(values | {"majority": others}) == (
+        "accuracy " + numbers.format("majority class")
+    )
 
 
 # The stage
@@ -307,15 +458,21 @@ def test_same_inputs_give_the_same_metrics(finished: Change, drawn: dict) -> Non
     assert Path(METRICS).read_bytes() == before
 
 
-def test_summary_is_one_line(
+def test_warnings_are_printed_counted_and_kept(
     finished: Change, drawn: dict, capsys: pytest.CaptureFixture[str]
 ) -> None:
     capsys.readouterr()
     call_stage("evaluate")
     metrics = read_json(METRICS)
-    assert capsys.readouterr().out == (
-        f"evaluate: {summarize(metrics['regression'], metrics['classifier'])}\n"
-    )
+    texts = metrics["warning_texts"]
+    assert capsys.readouterr().out.splitlines() == [
+        *(f"warning: {text}" for text in texts),
+        f"evaluate: {describe_regression(metrics['regression'])}",
+        f"evaluate: {describe_classifier(metrics['classifier'])}",
+    ]
+    assert "classifier_accuracy_uncertain" in metrics["warnings"]  # eight rows
+    assert set(metrics["warnings"].values()) == {1}
+    assert len(metrics["warnings"]) == len(texts)
 
 
 def test_three_classes_are_evaluated(small: Change, drawn: dict) -> None:
@@ -328,16 +485,40 @@ def test_three_classes_are_evaluated(small: Change, drawn: dict) -> None:
     assert drawn["classifier"].confusion.sum() == 12
 
 
-def test_standardized_regression_is_evaluated_on_standardized_features(
+def test_standardized_regression_is_least_squares_with_an_intercept(
     finished: Change, drawn: dict
 ) -> None:
     finished({"convert_to_tensors.regression.standardize": True})
     for stage in ("convert_to_tensors", "train_regression", "evaluate"):
         call_stage(stage)
-    tensors = load_file("data/tensors/regression.safetensors")
-    best = (tensors["x_train"] @ tensors["y_train"] / tensors["x_train"].square().sum()).item()
+    table = pd.read_parquet("data/raw/regression.parquet")
+    train = table[table["split"] == "train"]
+    best = LinearRegression().fit(train[["x"]], train["y"])
     metrics = read_json(METRICS)["regression"]
-    assert metrics["least_squares_weight"] == pytest.approx(best, rel=1e-5)
+    spread = train["x"].std(ddof=0)
+    assert metrics["least_squares_weight"] == pytest.approx(best.coef_[0] * spread, rel=1e-5)
+    loss = ((train["y"] - best.predict(train[["x"]])) ** 2).sum()
+    assert metrics["least_squares_loss"] == pytest.approx(loss, rel=1e-5)
+
+
+def test_weights_of_many_features_are_listed_in_a_table_alone(article: Change, drawn: dict) -> None:
+    article(SMALL)
+    n_features = MAX_ITEMS + 1
+    X = np.random.default_rng(0).standard_normal((40, n_features))
+    names = [f"f{number}" for number in range(n_features)]
+    Path("data").mkdir()
+    pd.DataFrame(X, columns=names).assign(y=X.sum(axis=1)).to_csv("data/wide.csv", index=False)
+    article({"convert_to_tensors.regression.table": "data/wide.csv"})
+    for stage in STAGES:
+        if stage != "report":
+            call_stage(stage)
+    assert not {"weights", "least_squares_weights"} & set(read_json(METRICS)["regression"])
+    with open("metrics/regression_weights.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["feature"] for row in rows] == names
+    weights = load_file("data/models/regression.safetensors")["weight"].tolist()
+    assert [float(row["weight"]) for row in rows] == pytest.approx(weights, rel=1e-5)
+    assert [float(row["least_squares"]) for row in rows] == pytest.approx([1] * n_features)
 
 
 # What the figures are given
@@ -355,13 +536,19 @@ def test_figures_show_the_training_points_of_the_table(finished: Change, drawn: 
 
 def test_figures_show_the_history(finished: Change, drawn: dict) -> None:
     call_stage("evaluate")
-    rows = np.loadtxt("metrics/train_regression.csv", delimiter=",", skiprows=1)
-    np.testing.assert_array_equal(drawn["regression"].losses, rows[:, 1])
-    np.testing.assert_allclose(drawn["regression"].weights[:, 0], rows[:, 2], rtol=1e-15)
-    np.testing.assert_array_equal(drawn["regression"].trained_weight, rows[:, 2])
-    rows = np.loadtxt("metrics/train_classifier.csv", delimiter=",", skiprows=1)
-    np.testing.assert_array_equal(drawn["classifier"].losses, rows[:, 1])
-    np.testing.assert_array_equal(drawn["classifier"].accuracies, rows[:, 2])
+    history = pd.read_csv("metrics/train_regression.csv")
+    data = drawn["regression"]
+    np.testing.assert_array_equal(data.losses, history["loss"])
+    np.testing.assert_array_equal(data.valid_losses, history["valid_loss"])
+    np.testing.assert_array_equal(data.trained_weight, history["weight"])
+    np.testing.assert_array_equal(data.lines, [[slope, 0] for slope in history["weight"]])
+    assert not data.has_intercept
+    epochs = np.arange(len(history))
+    np.testing.assert_allclose(data.predict(epochs, np.array([[2.0]])).T, [2 * history["weight"]])
+    history = pd.read_csv("metrics/train_classifier.csv")
+    for name in ("losses", "valid_losses", "accuracies", "valid_accuracies"):
+        column = name.replace("losses", "loss").replace("accuracies", "accuracy")
+        np.testing.assert_array_equal(getattr(drawn["classifier"], name), history[column])
 
 
 def test_figures_show_theory_for_simulated_data(finished: Change, drawn: dict) -> None:
@@ -372,18 +559,53 @@ def test_figures_show_theory_for_simulated_data(finished: Change, drawn: dict) -
         metrics["least_squares_loss"], rel=1e-5
     )
     assert drawn["classifier"].centers.tolist() == [[0.2, 0.2], [0.8, 0.8]]
-    assert drawn["classifier"].reference == ("Bayes accuracy", pytest.approx(0.955157, abs=1e-6))
+    bayes = read_json(METRICS)["classifier"]["bayes"]["train"]["accuracy"]
+    assert drawn["classifier"].reference == ("Bayes rule", pytest.approx(bayes))
     assert drawn["classifier"].loss_floor == pytest.approx(0.313262, abs=1e-6)
 
 
-def test_snapshots_predict_as_their_loss_was_measured(finished: Change, drawn: dict) -> None:
+STANDARDIZED = LINE.model_copy(
+    update={"scaling": Scaling(mean=(2000.0,), scale=(5.0,)), "target_mean": 1e6}
+)
+
+
+def test_figures_are_in_units_of_the_table() -> None:
+    tensors = line([-1, 0, 1], [-1, 0, 1])
+    weight, bias = number(2.0), number(0.25)
+    columns = {"loss": [1, 0.5], "valid_loss": [1, 0.5], "weight": [1, 2], "bias": [0, 0.25]}
+    history = {name: np.array(values) for name, values in columns.items()}
+    metrics = regression_metrics(tensors, weight, bias, STANDARDIZED)
+    data = regression_data(tensors, weight, bias, history, metrics, STANDARDIZED)
+    assert data.X.tolist() == [[2005], [2010], [2015]]
+    assert data.y.tolist() == [999999, 1e6, 1000001]
+    # Before training y = (x - 2000) / 5 + 1e6, then y = 2 (x - 2000) / 5 + 0.25 + 1e6
+    assert data.lines.tolist() == [[0.2, 999600], [0.4, 999200.25]]
+    assert data.has_intercept
+    y_hat = data.predict(np.array([0, 1]), np.array([[2000.0], [2010.0]]))
+    assert y_hat.tolist() == [[1e6, 1000002], [1000000.25, 1000004.25]]
+    assert data.predicted.tolist() == [1000002.25, 1000004.25, 1000008.25]
+    assert data.residuals.tolist() == [-3.25, -4.25, -7.25]
+
+
+def test_last_digits_that_differ_between_machines_are_rounded_away() -> None:
+    tensors, columns = line([2, 4, 9], [1, 2, 3]), ("loss", "valid_loss", "weight")
+    shown = []
+    for factor in (1.0, 1.0 + 1e-13):
+        history = {name: np.array([1.1, 1.3]) * factor for name in columns}
+        metrics = regression_metrics(tensors, number(1.3), None, LINE)
+        data = regression_data(tensors, number(1.3 * factor), None, history, metrics, LINE)
+        shown.append((data.predict(np.array([1]), data.X).tolist(), data.predicted.tolist()))
+    assert shown[0] == shown[1]
+
+
+def test_snapshots_predict_in_evaluation_mode(finished: Change, drawn: dict) -> None:
     call_stage("evaluate")
     X = load_file("data/tensors/classification.safetensors")["X_train"].double()
     networks = load_snapshots(SNAPSHOTS)
     snapshots = drawn["classifier"].snapshots
     assert list(snapshots) == [0, 2, 5]
     for epoch, predicted in snapshots.items():
-        expected = networks[epoch].train()(X).argmax(dim=1)
+        expected = networks[epoch](X).argmax(dim=1)
         assert predicted.tolist() == expected.tolist()
 
 

@@ -224,6 +224,8 @@ def test_curves_are_plotted_by_columns_that_exist(finished):
     assert curves == [
         ("metrics/train_regression.csv", "simple", "epoch", "loss"),
         ("metrics/train_classifier.csv", "simple", "epoch", "loss"),
+        ("metrics/regression_weights.csv", "bars", "weight", "feature"),
+        ("metrics/classes.csv", "bars", "recall", "class"),
         ("metrics/confusion.csv", "confusion", "predicted", "actual"),
         ("metrics/train_regression.csv", "simple", "epoch", "weight"),
         ("metrics/train_classifier.csv", "simple", "epoch", "accuracy"),

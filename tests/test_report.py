@@ -1,7 +1,6 @@
 import csv
 import hashlib
 import html
-import json
 import random
 import re
 import shutil
@@ -24,11 +23,24 @@ from conftest import (
 )
 from stages.core.errors import UserError
 from stages.core.schema import STAGES
-from stages.report import FIGURES, MAX_NAMES, REPORT, breakable, describe_source, join_names
+from stages.report import (
+    CLASSES,
+    CONVERSION,
+    FIGURES,
+    MAX_CLASSES,
+    MAX_NAMES,
+    REPORT,
+    breakable,
+    describe_source,
+    describe_split,
+    join_names,
+    remarks,
+)
 from stages.shared.metadata import RegressionTruth
-from stages.shared.summary import METRICS, summarize
+from stages.shared.metrics import read_json, read_rows, write_csv, write_json
+from stages.shared.summary import METRICS, WEIGHTS, read_metrics, summarize
 
-N_FIGURES = 11
+N_FIGURES = 12
 LONG = "x" * 120
 MARKUP = "<b>age</b> \"of\" 'x' & $y^2$"
 CUSTOM = {
@@ -44,7 +56,7 @@ CUSTOM = {
 
 def table_rows(page: str) -> list[list[str]]:
     """Return the texts of the cells of every table row."""
-    rows = re.findall(r"<tr>(.*?)</tr>", page)
+    rows = re.findall(r"<tr[^>]*>(.*?)</tr>", page)
     return [
         [to_text(cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)] for row in rows
     ]
@@ -91,23 +103,61 @@ def folder(request: pytest.FixtureRequest) -> Path:
 # Content
 
 
-def test_metrics_stand_next_to_their_references(folder: Path) -> None:
-    metrics: dict[str, Any] = {}
-    for path in METRICS:
-        metrics |= json.loads((folder / path).read_text(encoding="utf-8"))
-    rows = table_rows(read_report(folder))
-    head = rows.index(["Metric", "Value", "Reference", "Reference value"])
-    expected = [list(row.cells()) for row in summarize(metrics)["regression"]]
-    assert rows[head + 1 : head + 1 + len(expected)] == expected
-    assert all(list(row.cells()) in rows for row in summarize(metrics)["classifier"])
+def rows_below(page: str, head: list[str]) -> list[list[str]]:
+    """Return the rows of the table, or the tables, with this head, and what follows."""
+    rows = table_rows(page)
+    return rows[rows.index(head) + 1 :]
 
 
-def test_every_reference_is_explained(folder: Path) -> None:
+METRICS_HEAD = ["Metric", "Training", "Validation", "Test"]
+
+
+def test_metrics_stand_above_their_references(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    summary, page = summarize(read_metrics()), read_report(folder)
+    expected = [list(row[:4]) for row in summary.regression]
+    assert rows_below(page, METRICS_HEAD)[: len(expected)] == expected
+    below = rows_below(page, ["Coefficient", "Trained", "Least squares"])
+    assert below[: len(summary.weights)] == [list(weight) for weight in summary.weights]
+    assert all(list(row[:4]) in table_rows(page) for row in summary.classifier)
+    n_references = sum(row.is_reference for row in summary.regression + summary.classifier)
+    assert page.count('<tr class="reference">') == n_references
+
+
+def test_each_class_has_a_row(custom_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(custom_folder)
+    head = ["Class", "Training, validation, test rows", "Recall", "Precision", "F1"]
+    shown = rows_below(read_report(custom_folder), head)[:2]
+    for row, cells in zip(read_rows(CLASSES), shown, strict=True):
+        numbers = f"{row['train_rows']}, {row['valid_rows']}, {row['test_rows']}"
+        scores = [row[key] or "undefined" for key in ("recall", "precision", "f1")]
+        assert cells == [row["class"], numbers, *scores]
+
+
+def test_classes_beyond_those_shown_are_counted(finished: Change) -> None:
+    columns = list(read_rows(CLASSES)[0])
+    rows = [[f"c{number}", 3, 2, 1, None, 1.0, 0.0] for number in range(MAX_CLASSES + 2)]
+    write_csv(CLASSES, columns, rows)
+    call_stage("report")
+    rows_shown = table_rows(Path(REPORT).read_text(encoding="utf-8"))
+    assert ["c49", "3, 2, 1", "undefined", "1.0", "0.0"] in rows_shown
+    assert [f"… and 2 more in {CLASSES}"] in rows_shown
+    assert not any(row[0] == "c50" for row in rows_shown)
+
+
+def test_every_metric_is_explained(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    summary = summarize(read_metrics())
     page = read_report(folder)
-    references = {row[2] for row in table_rows(page) if len(row) == 4} - {"Reference"}
-    terms = set(re.findall(r"<dt>(.*?)</dt>", page))
-    assert references <= terms
-    assert {"logits", "cross entropy", "accuracy", "R²", "loss floor"} <= terms
+    for section, rows in (("regression", summary.regression), ("classifier", summary.classifier)):
+        text = page[page.index(f'<section id="{section}">') :]
+        terms = set(re.findall(r"<dt>(.*?)</dt>", text[: text.index("</section>")]))
+        assert {row.name for row in rows} - {"macro F1"} <= terms
+    assert {"weight", "logits", "recall", "precision", "F1"} <= set(
+        re.findall(r"<dt>(.*?)</dt>", page)
+    )
 
 
 def test_glossary_describes_the_parameters_at_hand(
@@ -119,13 +169,28 @@ def test_glossary_describes_the_parameters_at_hand(
     assert "changes with one unit of the feature" in simulated
     assert "changes with one standard deviation of the feature" in custom
     assert "Bayes" not in custom
-    assert "majority class" not in simulated
+    assert "majority class" not in re.sub(r"<ul>.*?</ul>", "", simulated, flags=re.DOTALL)
 
 
-def test_both_training_accuracies_are_explained(finished_folder: Path) -> None:
-    text = " ".join(read_report(finished_folder).split())
-    assert "training mode, where BatchNorm uses the mean and variance of the training rows" in text
-    assert "evaluation mode, where BatchNorm uses its running statistics" in text
+def test_one_training_accuracy_is_shown(finished_folder: Path) -> None:
+    page = read_report(finished_folder)
+    assert "training mode" not in page
+    assert [row[0] for row in table_rows(page)].count("accuracy") == 1
+
+
+def test_warnings_stand_on_top(finished: Change) -> None:
+    page = Path(REPORT).read_text(encoding="utf-8")
+    (texts,) = re.findall(r'<section id="warnings".*?</section>', page, re.DOTALL)
+    assert page.index(texts) < page.index('<section id="regression">')
+    shown = [to_text(text) for text in re.findall("<li>(.*?)</li>", texts)]
+    assert shown == read_json(METRICS[2])["warning_texts"]
+    assert shown
+
+
+def test_page_without_warnings_has_no_place_for_them(finished: Change) -> None:
+    write_json(METRICS[2], read_json(METRICS[2]) | {"warnings": {}, "warning_texts": []})
+    call_stage("report")
+    assert "arnings</" not in Path(REPORT).read_text(encoding="utf-8")
 
 
 def test_simulated_data_is_described(finished: Change) -> None:
@@ -135,29 +200,49 @@ def test_simulated_data_is_described(finished: Change) -> None:
     rows = table_rows(Path(REPORT).read_text(encoding="utf-8"))
     content = Path("data/raw/regression.parquet").read_bytes()
     start = rows.index(["table", "data/raw/regression.parquet"])
-    source = "simulated with seed 7, n_samples 8, n_test 5, weight 2.0, noise_std 0.3"
-    assert rows[start : start + 8] == [
+    source = "simulated with seed 7, n_samples 8, n_valid 8, n_test 5, weight 2.0, noise_std 0.3"
+    assert rows[start : start + 10] == [
         ["table", "data/raw/regression.parquet"],
         ["source", source],
         ["target", "y"],
         ["features", "x"],
         ["training rows", "8"],
+        ["validation rows", "8"],
         ["test rows", "5"],
+        ["split", "by the column split of the table"],
         ["bytes", str(len(content))],
         ["md5", hashlib.md5(content).hexdigest()],
     ]
 
 
 def test_custom_table_is_described(custom_folder: Path) -> None:
-    rows = table_rows(read_report(custom_folder))
+    rows, notes = table_rows(read_report(custom_folder)), custom_folder / CONVERSION
     start = rows.index(["table", CUSTOM["convert_to_tensors.classification.table"]])
-    assert rows[start + 1 : start + 7] == [
-        ["source", "no known simulation"],
+    assert rows[start + 1 : start + 10] == [
+        ["source", "custom table"],
         ["target", "<i>kind</i>"],
         ["features", f"{MARKUP}, {LONG}, z"],
         ["classes", f"<u>{LONG}0</u>, <u>{LONG}1</u>"],
-        ["training rows", "10"],
+        ["training rows", "8"],
+        ["validation rows", "2"],
         ["test rows", "2"],
+        ["split", "at random; equal rows stay together"],
+        ["rows by class", read_json(str(notes))["preparation"]["classification"]["classes"]],
+    ]
+
+
+def test_everything_that_was_done_to_a_table_is_listed(finished: Change) -> None:
+    content = read_json(CONVERSION)
+    notes = {"split": "group:city", "one_hot": "a (b, c)", "left_out": "id (unnamed)"}
+    content["preparation"]["regression"] = notes
+    write_json(CONVERSION, content)
+    call_stage("report")
+    rows = table_rows(Path(REPORT).read_text(encoding="utf-8"))
+    start = rows.index(["split", "by groups: rows with the same city stay together"])
+    # write_json sorts the keys.
+    assert rows[start + 1 : start + 3] == [
+        ["left out", "id (unnamed)"],
+        ["one-hot encoded", "a (b, c)"],
     ]
 
 
@@ -187,7 +272,7 @@ def test_names_cannot_change_the_page(custom_folder: Path) -> None:
 
 @pytest.mark.usefixtures("finished")
 def test_template_escapes_what_it_is_not_told_to_trust(monkeypatch: pytest.MonkeyPatch) -> None:
-    figure = ("regression_curves.png", "<i>caption", '"><i>alt')
+    figure = ("regression_data.png", "<i>caption", '"><i>alt')
     monkeypatch.setattr("stages.report.FIGURES", {"regression": [figure], "classifier": []})
     call_stage("report")
     page = Path(REPORT).read_text(encoding="utf-8")
@@ -216,6 +301,9 @@ def test_same_results_give_the_same_bytes(finished: Change) -> None:
     "path",
     [
         *METRICS,
+        CLASSES,
+        CONVERSION,
+        WEIGHTS,
         "data/tensors/regression.safetensors",
         "data/tensors/classification.safetensors",
         "metrics/figures/regression_curves.png",
@@ -223,7 +311,7 @@ def test_same_results_give_the_same_bytes(finished: Change) -> None:
 )
 @pytest.mark.usefixtures("finished")
 def test_missing_or_corrupted_result_is_named(path: str) -> None:
-    Path(path).write_text("{", encoding="utf-8")
+    Path(path).write_text("" if path.endswith(".csv") else "{", encoding="utf-8")
     with pytest.raises(UserError, match=f"^{path} is corrupted; delete it and run `dvc repro`.$"):
         call_stage("report")
     Path(path).unlink()
@@ -261,9 +349,40 @@ def test_ten_names_are_shown_and_the_others_counted() -> None:
 
 def test_source_is_the_simulation_if_there_was_one() -> None:
     truth = RegressionTruth(seed=1, n_samples=2, n_valid=3, n_test=3, weight=4.0, noise_std=0.5)
-    expected = "simulated with seed 1, n_samples 2, n_test 3, weight 4.0, noise_std 0.5"
+    expected = "simulated with seed 1, n_samples 2, n_valid 3, n_test 3, weight 4.0, noise_std 0.5"
     assert describe_source(truth) == expected
-    assert describe_source(None) == "no known simulation"
+    assert describe_source(None) == "custom table"
+
+
+@pytest.mark.parametrize(
+    ("text", "described"),
+    [
+        ("last", "by order: the last rows to test, those before them to validate"),
+        ("group:a b", "by groups: rows with the same a b stay together"),
+        ("another way", "another way"),
+    ],
+)
+def test_split_is_described(text: str, described: str) -> None:
+    assert describe_split(text) == described
+
+
+@pytest.mark.parametrize(
+    ("name", "n_features", "words"),
+    [
+        ("regression_curves.png", 1, ["logarithmic"]),
+        ("regression_curves.png", 2, ["logarithmic", "norm of the weights"]),
+        ("classifier_curves.png", 9, ["logarithmic"]),
+        ("classification_data.png", 2, []),
+        ("classification_data.png", 3, ["directions"]),
+        ("regression_data.png", 9, []),
+    ],
+)
+def test_caption_explains_what_the_figure_shows(
+    name: str, n_features: int, words: list[str]
+) -> None:
+    found = list(remarks(name, n_features))
+    assert len(found) == len(words)
+    assert all(word in text for word, text in zip(words, found, strict=True))
 
 
 def test_import_is_light() -> None:
@@ -301,7 +420,7 @@ def test_every_figure_loads_and_nothing_is_requested(page: Any) -> None:
 
 def test_screen_reader_finds_contents_headings_and_figures(page: Any) -> None:
     tree = page.locator("body").aria_snapshot()
-    for heading in ("Regression", "Classifier", "Data", "Parameters"):
+    for heading in ("Warnings", "Regression", "Classifier", "Data", "Parameters"):
         assert f'link "{heading}"' in tree
         assert f'heading "{heading}" [level=2]' in tree
     assert len(re.findall(r"- '?img \"", tree)) == N_FIGURES
@@ -313,7 +432,7 @@ def test_screen_reader_finds_contents_headings_and_figures(page: Any) -> None:
 def test_curves_are_the_first_figure_of_each_section(page: Any) -> None:
     sections = "[...document.querySelectorAll('section')]"
     alts = page.evaluate(f"{sections}.map(s => s.querySelector('img')?.alt ?? '')")
-    assert [alt.startswith("Two curves") for alt in alts] == [True, True, False, False]
+    assert [alt.startswith("Curves") for alt in alts] == [False, True, True, False, False]
 
 
 def test_page_never_scrolls_sideways(folder: Path, open_page: Callable[..., Any]) -> None:

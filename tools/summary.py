@@ -1,59 +1,70 @@
-"""Print the main metrics, each next to its reference: theory or a baseline.
+"""Print the main metrics, each next to its references: theory or baselines.
 
     python -m tools.summary
 
 The last step of `make repro`.
 """
 
+import textwrap
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
-from stages.shared.metrics import read_json
-from stages.shared.summary import METRICS, Row, summarize
+from stages.shared.summary import Row, Summary, read_metrics, summarize
 from tools.cli import make_parser, run
 
 MAX_WIDTH = 80  # columns of a terminal
 GAP = "   "
 
+Line = tuple[str, ...]
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the tool."""
     make_parser("summary", __doc__).parse_args(arguments)
-    metrics = {key: value for path in METRICS for key, value in read_json(path).items()}
-    print(format_tables(summarize(metrics)))
+    summary = summarize(read_metrics())
+    print(format_tables(summary))
+    for warning in summary.warnings:
+        print(textwrap.fill(f"warning: {printable(warning)}", MAX_WIDTH, subsequent_indent="  "))
 
 
-def format_tables(tasks: Mapping[str, Sequence[Row]]) -> str:
-    """Return one table per task as text, aligned with each other, at most MAX_WIDTH columns."""
-    tables = [
-        [(task, "value", "reference", ""), *(indent(row.cells()) for row in rows)]
-        for task, rows in tasks.items()
+def format_tables(summary: Summary) -> str:
+    """Return the tables as text, aligned with each other, at most MAX_WIDTH columns."""
+    head = ("training", "validation", "test")
+    weights = [(printable(name), *values, "") for name, *values in summary.weights]
+    tables: list[list[Line]] = [
+        [("regression", *head), *metric_lines(summary.regression)],
+        [("  coefficients", "trained", "least squares", ""), *map(indent, weights)],
+        [("classifier", *head), *metric_lines(summary.classifier)],
     ]
-    columns = zip(*(line for table in tables for line in table), strict=True)
-    longest, *widths = (max(map(display_width, column)) for column in columns)
+    # A line without numbers, a remark, may run into their columns.
+    lines = [line for table in tables for line in table if any(line[1:])]
+    longest, *widths = (max(map(display_width, column)) for column in zip(*lines, strict=True))
     name_width = min(longest, MAX_WIDTH - sum(widths) - len(GAP) * len(widths))
     return "\n\n".join(
         "\n".join(format_line(line, (name_width, *widths)) for line in table) for table in tables
     )
 
 
-def indent(cells: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the cells of a row, the first one below the name of its task."""
-    name, *rest = cells
-    return f"  {printable(name)}", *rest
+def metric_lines(rows: Sequence[Row]) -> Iterator[Line]:
+    """Yield the lines of rows, references below their metric, without details."""
+    for name, *cells, is_reference, is_detail in rows:
+        if not is_detail:
+            yield f"{'    ' if is_reference else '  '}{name}", *cells
+
+
+def indent(line: Line) -> Line:
+    """Return a line, its name below that of its table."""
+    name, *cells = line
+    return f"    {name}", *cells
 
 
 def format_line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    """Return one line: texts cut or filled on the right, numbers filled on the left."""
-    name, value, reference, reference_value = cells
-    name = truncate(name, widths[0])
-    columns = (
-        name + " " * (widths[0] - display_width(name)),
-        value.rjust(widths[1]),
-        reference.ljust(widths[2]),
-        reference_value.rjust(widths[3]),
-    )
-    return GAP.join(columns).rstrip()
+    """Return one line: the name cut or filled on the right, numbers filled on the left."""
+    if not any(cells[1:]):
+        return truncate(cells[0], MAX_WIDTH)
+    name = truncate(cells[0], widths[0])
+    numbers = (cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))
+    return GAP.join([name + " " * (widths[0] - display_width(name)), *numbers]).rstrip()
 
 
 def printable(name: str) -> str:

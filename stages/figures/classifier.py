@@ -19,6 +19,7 @@ from stages.figures.style import (
     COLORS,
     DIGITS,
     FITTED,
+    FONT_SIZE,
     IDEAL,
     MARKERS,
     PANELS,
@@ -38,8 +39,10 @@ from stages.figures.style import (
 from stages.shared.rounding import round_significant
 
 NAMED = 24  # classes in a legend
-NUMBERED = 12  # classes, of which a confusion matrix still has room for numbers
+ZEROS = 12  # classes, up to which a confusion matrix shows zeros, too
 TICKED = 50  # classes, up to which each has a row of its own in a confusion matrix
+CELL = 0.18  # inches of such a row, at least
+SMALLEST_FONT, DIGIT_WIDTH = 6, 0.66  # points; of the font's size
 RINGS = 500  # misclassified points, above which their rings fade and do not hide the classes
 MISCLASSIFIED: dict[str, Any] = {
     "linestyle": "none",
@@ -61,7 +64,9 @@ class ClassifierData:
         features: the names of the columns of X
         labels: the names of the classes
         losses: (epochs + 1,), row k after k updates
+        valid_losses: (epochs + 1,), on the validation rows
         accuracies: (epochs + 1,)
+        valid_accuracies: (epochs + 1,)
         snapshots: epoch -> predicted class, int64 (n,); epoch 0 is always there
         predicted: int64 (n,), after training
         loss_floor: the lower bound of the loss, or None
@@ -76,7 +81,9 @@ class ClassifierData:
     features: Sequence[str]
     labels: Sequence[object]
     losses: np.ndarray
+    valid_losses: np.ndarray
     accuracies: np.ndarray
+    valid_accuracies: np.ndarray
     snapshots: Mapping[int, np.ndarray]
     predicted: np.ndarray
     loss_floor: float | None
@@ -286,7 +293,7 @@ def confusion_figure(data: ClassifierData) -> Figure:
     step = -(-n_classes // TICKED)
     ticks, names = np.arange(0, n_classes, step), truncate(data.labels)[::step]
     widths = [text_width(name) for name in names]
-    side = max(4.4, 0.17 * min(n_classes, TICKED))
+    side = max(4.4, CELL * min(n_classes, TICKED))
     upright = max(widths) + 0.1 > side / len(names)
     # In inches: the matrix, and the names and titles beside and below it.
     left, bottom = 0.5 + max(widths), 0.4 + (max(widths) if upright else 0.2)
@@ -306,12 +313,32 @@ def confusion_figure(data: ClassifierData) -> Figure:
     axes.set_xticks(ticks, names, rotation=90 if upright else 0)
     axes.set_yticks(ticks, names)
     axes.grid(visible=False)
-    if n_classes <= NUMBERED:
-        for row, column in np.ndindex(counts.shape):
-            color = "white" if shares[row, column] > 0.5 else "black"
-            text = str(counts[row, column])
-            axes.text(column, row, text, ha="center", va="center", color=color)
+    if n_classes <= TICKED:
+        write_counts(axes, counts, shares > 0.5, side / n_classes)
     return figure
+
+
+def write_counts(axes: Axes, counts: np.ndarray, is_dark: np.ndarray, width: float) -> None:
+    """Write counts, (n_classes, n_classes), into a confusion matrix, if its cells are wide enough.
+
+    `width` is that of a cell in inches. With more than ZEROS classes, lines separate the cells.
+    """
+    has_zeros = len(counts) <= ZEROS
+    if not has_zeros:
+        borders = np.arange(len(counts) - 1) + 0.5
+        axes.set_xticks(borders, minor=True)
+        axes.set_yticks(borders, minor=True)
+        axes.tick_params(which="minor", length=0)
+        axes.set_axisbelow(False)
+        axes.grid(which="minor", linewidth=0.5)
+    font_size = min(FONT_SIZE, int(72 * width / (DIGIT_WIDTH * len(str(counts.max())))))
+    if font_size < SMALLEST_FONT:
+        return
+    for row, column in np.ndindex(counts.shape):
+        if counts[row, column] or has_zeros:
+            color = "white" if is_dark[row, column] else "black"
+            text = str(counts[row, column])
+            axes.text(column, row, text, ha="center", va="center", color=color, fontsize=font_size)
 
 
 def training_figure(data: ClassifierData) -> Figure:
@@ -320,8 +347,8 @@ def training_figure(data: ClassifierData) -> Figure:
     return curves_figure(
         "Classifier: training",
         [
-            Curve("loss", data.losses, floor),
-            Curve("accuracy", data.accuracies, data.reference),
+            Curve("loss", data.losses, floor, data.valid_losses),
+            Curve("accuracy", data.accuracies, data.reference, data.valid_accuracies),
         ],
     )
 

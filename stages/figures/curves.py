@@ -27,6 +27,7 @@ from stages.figures.style import (
 
 LOG_SPAN = 100  # largest over smallest value, from which an axis is logarithmic
 MARKED = 20  # epochs, up to which each has a marker
+VALIDATION: dict[str, Any] = {"color": COLORS[0], "linestyle": "-.", "linewidth": 1.6}
 CONTEXT: dict[str, Any] = {"color": "#d4d4d4", "linewidth": 1.0}
 LOSSES: tuple[dict[str, Any], ...] = ({"color": COLORS[0]}, {"color": COLORS[1], "linestyle": "--"})
 TARGET: dict[str, Any] = {"color": "#555555", "linestyle": ":", "linewidth": 1.6}
@@ -34,11 +35,15 @@ TARGET: dict[str, Any] = {"color": "#555555", "linestyle": ":", "linewidth": 1.6
 
 @dataclass(frozen=True)
 class Curve:
-    """Values by epoch, (epochs + 1,), and what they approach: (label, value) or None."""
+    """Values by epoch, (epochs + 1,), and what they approach: (label, value) or None.
+
+    `valid` are those of the validation rows, if there are any.
+    """
 
     name: str
     values: np.ndarray
     reference: tuple[str, float] | None
+    valid: np.ndarray | None = None
 
 
 def spans_decades(values: np.ndarray) -> bool:
@@ -54,20 +59,23 @@ def write_plainly(axis: Axis) -> None:
 
 def draw_curve(axes: Axes, curve: Curve) -> None:
     """Draw a curve with its reference line and a legend below the axes."""
-    drawn = curve.values
-    marker = "o" if len(drawn) <= MARKED else ""
-    (line,) = axes.plot(drawn, marker=marker, label=curve.name, **FITTED)
-    lines = [line]
+    drawn = [curve.values]
+    marker = "o" if len(curve.values) <= MARKED else ""
+    name = curve.name if curve.valid is None else "training"
+    lines = axes.plot(curve.values, marker=marker, label=name, **FITTED)
+    if curve.valid is not None:
+        lines += axes.plot(curve.valid, marker=marker, label="validation", **VALIDATION)
+        drawn.append(curve.valid)
     if curve.reference is not None:
         label, value = curve.reference
         lines.append(axes.axhline(value, label=f"{label}: {value:.6g}", **IDEAL))
-        drawn = np.append(drawn, value)
+        drawn.append(np.array([value]))
     axes.set(title=curve.name.capitalize(), xlabel="epoch")
     axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
-    if spans_decades(drawn):
+    if spans_decades(np.concatenate(drawn)):
         axes.set_yscale("log")
         write_plainly(axes.yaxis)
-    axes.legend(handles=lines, loc="upper center", bbox_to_anchor=(0.5, -0.17))
+    axes.legend(handles=lines, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2)
 
 
 def curves_figure(title: str, curves: Sequence[Curve]) -> Figure:

@@ -3,7 +3,8 @@
 One feature is drawn with the line; for several, predicted against true values show the fit.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,6 @@ from matplotlib.lines import Line2D
 from stages.figures.curves import Curve, curves_figure
 from stages.figures.style import (
     COLORS,
-    DIGITS,
     FITTED,
     IDEAL,
     MARKERS,
@@ -32,7 +32,6 @@ from stages.figures.style import (
     some_of,
     truncate,
 )
-from stages.shared.rounding import round_significant
 
 ANIMATION_DPI = 80
 MOVING_POINTS = 5000  # at most, of an animation
@@ -40,7 +39,7 @@ MOVING_POINTS = 5000  # at most, of an animation
 
 @dataclass(frozen=True)
 class RegressionData:
-    """What the figures of the regression show; X, y, weights and intercepts in the table's units.
+    """What the figures of the regression show, in the table's units.
 
     Attributes:
         X: float64 (n, n_features), the training rows
@@ -48,13 +47,17 @@ class RegressionData:
         features: the names of the columns of X
         target: the name of y
         losses: (epochs + 1,), row k after k updates
-        weights: (epochs + 1, n_features)
-        intercepts: (epochs + 1,), or None if the line passes through 0
+        valid_losses: (epochs + 1,), on the validation rows
+        predict: epochs, int64 (k,), and rows like those of X, (m, n_features) -> rounded (k, m)
+        lines: (epochs + 1, 2), slope and intercept of the line for one feature
+        has_intercept: whether the line may miss 0
         trained_weight: (epochs + 1,), what the history calls `weight`; for several features, their
             Euclidean norm
         least_squares_loss: the smallest possible loss
         least_squares_weight: comparable to trained_weight
         true_weight: the slope of the true line through 0, known only for simulated data
+        predicted: (m,), for the test rows, after training
+        residuals: (m,), the target of the test rows minus `predicted`
     """
 
     X: np.ndarray
@@ -62,12 +65,16 @@ class RegressionData:
     features: Sequence[str]
     target: str
     losses: np.ndarray
-    weights: np.ndarray
-    intercepts: np.ndarray | None
+    valid_losses: np.ndarray
+    predict: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    lines: np.ndarray
+    has_intercept: bool
     trained_weight: np.ndarray
     least_squares_loss: float
     least_squares_weight: float
     true_weight: float | None
+    predicted: np.ndarray
+    residuals: np.ndarray
 
 
 def weight_name(data: RegressionData) -> str:
@@ -108,37 +115,36 @@ def data_figure(data: RegressionData) -> Figure:
     return figure
 
 
-def equation(slope: float, intercept: float | None) -> str:
-    """Return the equation of a line as a legend shows it."""
+def equation(slope: float, intercept: float | None, spread: float = 1.0) -> str:
+    """Return the equation of a line as a legend shows it.
+
+    An intercept has six digits, and as many more as it takes to see a `spread` of y next to it.
+    """
     if intercept is None:
         return f"y = {slope:.6g} x"
-    return f"y = {slope:.6g} x {'-' if intercept < 0 else '+'} {abs(intercept):.6g}"
+    digits = 6
+    if abs(intercept) > spread > 0:
+        digits += math.floor(math.log10(abs(intercept) / spread))
+    return f"y = {slope:.6g} x {'-' if intercept < 0 else '+'} {abs(intercept):.{digits}g}"
 
 
-def lines_at(data: RegressionData, epochs: np.ndarray) -> np.ndarray:
-    """Return the rounded (slope, intercept) of the fitted line after each of `epochs`, (k, 2)."""
-    slopes = data.weights[epochs, 0]
-    intercepts = np.zeros(len(epochs)) if data.intercepts is None else data.intercepts[epochs]
-    return round_significant(np.stack([slopes, intercepts], axis=1), DIGITS)
-
-
-def predictions_at(data: RegressionData, epochs: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Return the rounded predictions for `rows` of X after each of `epochs`, (k, len(rows))."""
-    intercepts = 0.0 if data.intercepts is None else data.intercepts[epochs, None]
-    return round_significant(data.weights[epochs] @ data.X[rows].T + intercepts, DIGITS)
+def line_ends(data: RegressionData) -> np.ndarray:
+    """Return the smallest and the largest value of the one feature, (2, 1)."""
+    return np.array([[data.X.min()], [data.X.max()]])
 
 
 def line_figure(data: RegressionData, epoch: int, title: str) -> Figure:
     """Return a figure of the points, the fitted line after `epoch` and the true line if known."""
-    ends = np.array([data.X.min(), data.X.max()])
-    ((slope, intercept),) = lines_at(data, np.array([epoch])).tolist()
+    ends = line_ends(data)
+    slope, intercept = data.lines[epoch].tolist()
+    text = equation(slope, intercept if data.has_intercept else None, float(data.y.std()))
     figure = new_figure(WIDE)
     axes, points = point_axes(figure, data)
-    label = f"fitted line: {equation(slope, None if data.intercepts is None else intercept)}"
-    lines = axes.plot(ends, slope * ends + intercept, label=label, **FITTED)
+    (y_hat,) = data.predict(np.array([epoch]), ends)
+    lines = axes.plot(ends[:, 0], y_hat, label=f"fitted line: {text}", **FITTED)
     if data.true_weight is not None:
         label = f"true line: {equation(data.true_weight, None)}"
-        lines += axes.plot(ends, data.true_weight * ends, label=label, **IDEAL)
+        lines += axes.plot(ends[:, 0], data.true_weight * ends[:, 0], label=label, **IDEAL)
     axes.set_title(title)
     add_legends(figure, ("", [points, *lines]))
     return figure
@@ -160,7 +166,7 @@ def prediction_axes(
 
 def predictions_figure(data: RegressionData, epoch: int, title: str) -> Figure:
     """Return a figure of predicted against true values after `epoch`."""
-    (y_hat,) = predictions_at(data, np.array([epoch]), np.arange(len(data.y)))
+    (y_hat,) = data.predict(np.array([epoch]), data.X)
     figure = new_figure(WIDE)
     axes, lines = prediction_axes(figure, data.y, y_hat, "training points")
     lines[0].set_data(data.y, y_hat)
@@ -190,13 +196,13 @@ def frame_titles(data: RegressionData, epochs: np.ndarray) -> list[str]:
 def line_animation(data: RegressionData) -> Animation:
     """Return an animation of the fitted line, epoch by epoch."""
     epochs = frame_indices(len(data.losses))
-    ends = np.array([data.X.min(), data.X.max()])
+    ends = line_ends(data)
     figure = new_figure(WIDE)
     figure.set_dpi(ANIMATION_DPI)
     axes, points = point_axes(figure, data)
-    (line,) = axes.plot(ends, 0 * ends, label="fitted line", **FITTED)
+    (line,) = axes.plot(ends[:, 0], np.full(2, data.y[0]), label="fitted line", **FITTED)
     add_legends(figure, ("", [points, line]))
-    frames = [(ends, slope * ends + intercept) for slope, intercept in lines_at(data, epochs)]
+    frames = [(ends[:, 0], y_hat) for y_hat in data.predict(epochs, ends)]
     return Animation(figure, line, frames, frame_titles(data, epochs))
 
 
@@ -204,7 +210,7 @@ def predictions_animation(data: RegressionData) -> Animation:
     """Return an animation of predicted against true values, of MOVING_POINTS rows at most."""
     epochs = frame_indices(len(data.losses))
     rows = frame_indices(len(data.y), MOVING_POINTS)
-    y, predictions = data.y[rows], predictions_at(data, epochs, rows)
+    y, predictions = data.y[rows], data.predict(epochs, data.X[rows])
     figure = new_figure(WIDE)
     figure.set_dpi(ANIMATION_DPI)
     label = "training points" + some_of(len(rows), len(data.y), "points")
@@ -221,10 +227,28 @@ def training_figure(data: RegressionData) -> Figure:
     return curves_figure(
         "Regression: training",
         [
-            Curve("loss", data.losses, loss),
+            Curve("loss", data.losses, loss, data.valid_losses),
             Curve(weight_name(data), data.trained_weight, weight),
         ],
     )
+
+
+def residuals_figure(data: RegressionData) -> Figure:
+    """Return a figure of what is left of the target against the prediction, of the test points."""
+    figure = new_figure(WIDE)
+    axes = figure.subplots()
+    (points,) = axes.plot(
+        *(data.predicted, data.residuals, MARKERS[0]),
+        **(POINTS | {"color": COLORS[0], "label": "test points"}),
+    )
+    exact = axes.axhline(0, label="predicted = true", **IDEAL)
+    axes.set(
+        xlabel="predicted value",
+        ylabel="true value - predicted value",
+        title="Regression: residuals of the test points",
+    )
+    add_legends(figure, ("", [points, exact]))
+    return figure
 
 
 def draw(folder: str, data: RegressionData) -> None:
@@ -234,5 +258,6 @@ def draw(folder: str, data: RegressionData) -> None:
         save(data_figure(data), f"{folder}/regression_data.png")
         save(fit_figure(data, 0, "before"), f"{folder}/regression_before.png")
         save(fit_figure(data, -1, "after"), f"{folder}/regression_after.png")
+        save(residuals_figure(data), f"{folder}/regression_residuals.png")
         save(training_figure(data), f"{folder}/regression_curves.png")
         save_animation(animation(data), f"{folder}/regression_animation.gif")

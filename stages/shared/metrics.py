@@ -91,3 +91,16 @@ def read_history(path: str, columns: Sequence[str]) -> dict[str, np.ndarray]:
         return dict(zip(columns, np.array(rows, dtype=np.float64).T, strict=True))
     except ValueError:
         raise corrupted(path) from None
+
+
+def read_rows(path: str) -> list[dict[str, str]]:
+    """Return the rows of a CSV file, at least one, as texts by column."""
+    require_file(path)
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (ValueError, csv.Error):
+        raise corrupted(path) from None
+    if not rows or any(None in row or None in row.values() for row in rows):
+        raise corrupted(path)
+    return rows

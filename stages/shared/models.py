@@ -1,6 +1,8 @@
 """The classifier's network, its initial weights, and both models as files."""
 
+import copy
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -9,24 +11,29 @@ from stages.core.errors import UserError
 from stages.core.files import corrupted
 from stages.shared.metadata import Metadata
 from stages.shared.metrics import DIGITS
-from stages.shared.rounding import round_significant
+from stages.shared.rounding import round_significant, round_to_scale
 from stages.shared.tensors import load_tensors
 
 State = dict[str, Tensor]
 
 
-def build_network(n_features: int, hidden: int, n_classes: int) -> nn.Sequential:
-    """Return the article's network: X, (n, n_features), to probabilities, (n, n_classes).
+def build_network(n_features: int, hidden: Sequence[int], n_classes: int) -> nn.Sequential:
+    """Return a network from X, (n, n_features), to probabilities, (n, n_classes).
 
-    Without the last layer, `network[:-1]`, it returns the logits: the scores before softmax.
+    Linear, BatchNorm1d and ReLU for each width in `hidden`, then Linear and Softmax: with [10], the
+    article's. Without the last layer, `network[:-1]`, it returns the logits: the scores before
+    softmax.
     """
-    return nn.Sequential(
-        nn.Linear(n_features, hidden),
-        nn.BatchNorm1d(hidden),
-        nn.ReLU(),
-        nn.Linear(hidden, n_classes),
-        nn.Softmax(dim=1),
-    )
+    layers: list[nn.Module] = []
+    for width in hidden:
+        linear = nn.Linear(n_features, width)
+        # BatchNorm subtracts this bias with the mean, so its gradient is zero but for rounding
+        # noise, which differs between machines and which some optimizers would scale up to full
+        # steps: it is not trained.
+        linear.bias.requires_grad_(False)
+        layers += [linear, nn.BatchNorm1d(width), nn.ReLU()]
+        n_features = width
+    return nn.Sequential(*layers, nn.Linear(n_features, n_classes), nn.Softmax(dim=1))
 
 
 def initialize(network: nn.Sequential, generator: torch.Generator) -> None:
@@ -42,6 +49,48 @@ def initialize(network: nn.Sequential, generator: torch.Generator) -> None:
             for parameter in (layer.weight, layer.bias):
                 uniform = torch.rand(parameter.shape, generator=generator, dtype=torch.float64)
                 parameter.data.copy_((uniform * 2 - 1) * bound)
+
+
+@torch.no_grad()
+def batch_statistics(network: nn.Module, X: Tensor) -> State:
+    """Return the mean and variance of what each BatchNorm1d receives from X, (n, n_features).
+
+    The names are those of the running statistics. With these values the network gives in evaluation
+    mode what it gives for X in training mode. The variance is therefore the biased one, sum of
+    squares / n, by which training mode divides; torch.optim.swa_utils.update_bn would set the
+    unbiased one, / (n - 1). BatchNorm's own running statistics lag behind the parameters: after 51
+    updates, 0.9^51 = 0.46 % of their initial values, and much of early means, is left in them.
+    """
+    statistics: State = {}
+    for name, layer in network.named_children():
+        if isinstance(layer, nn.BatchNorm1d):
+            variance, mean = torch.var_mean(X, dim=0, correction=0)
+            statistics |= {f"{name}.running_mean": mean, f"{name}.running_var": variance}
+            X = nn.functional.batch_norm(X, mean, variance, layer.weight, layer.bias, eps=layer.eps)
+        else:
+            X = layer(X)
+    return statistics
+
+
+def publish(network: nn.Sequential, state: State, X: Tensor) -> State:
+    """Return a state of the network as it is stored, with statistics of X, (n, n_features).
+
+    The parameters are rounded first, so that the statistics are those of the network as stored. A
+    mean may be huge next to the spread, as for a feature in Unix seconds, and a variance may be
+    rounding noise, for a constant one. BatchNorm divides by s = sqrt(variance + eps), so they are
+    rounded to six digits of s and s^2, and the mean is stored in float64.
+    """
+    stored = round_state(state)
+    rounded = copy.deepcopy(network).cpu().double()
+    rounded.load_state_dict(stored)
+    statistics = batch_statistics(rounded, X.detach().cpu().double())
+    for name, layer in rounded.named_children():
+        if isinstance(layer, nn.BatchNorm1d):
+            mean, variance = f"{name}.running_mean", f"{name}.running_var"
+            square = statistics[variance] + layer.eps
+            stored[mean] = round_to(statistics[mean], square.sqrt())
+            stored[variance] = round_to(statistics[variance], square).float()
+    return stored
 
 
 def load_regression(path: str) -> tuple[Tensor, Tensor | None, Metadata]:
@@ -92,8 +141,8 @@ def make_network(path: str, state: State, metadata: Metadata) -> nn.Sequential:
     if metadata.task != "classification":
         raise corrupted(path)
     try:
-        hidden = len(state["0.bias"])
-        if not hidden or not is_valid(state) or (state["1.running_var"] < 0).any():
+        hidden = widths(state)
+        if not hidden or not all(hidden) or not is_valid(state):
             raise corrupted(path)
         network = build_network(len(metadata.features), hidden, len(metadata.labels))
         network.double().eval().load_state_dict(state)
@@ -102,13 +151,32 @@ def make_network(path: str, state: State, metadata: Metadata) -> nn.Sequential:
     return network
 
 
+def widths(state: State) -> list[int]:
+    """Return the widths of the hidden layers of a network with this state."""
+    n_layers = sum(name.endswith("running_var") for name in state)
+    return [len(state[f"{3 * k + 1}.running_var"]) for k in range(n_layers)]
+
+
 def is_valid(state: State) -> bool:
-    """Return whether all tensors are as stored: finite float32, or the counter of BatchNorm."""
+    """Return whether all tensors are as stored: finite, of their dtype, variances not negative."""
     return all(
-        name.endswith("num_batches_tracked")
-        or bool(tensor.dtype == torch.float32 and tensor.isfinite().all())
+        tensor.dtype == stored_dtype(name)
+        and bool(tensor.isfinite().all())
+        and not (name.endswith("running_var") and bool((tensor < 0).any()))
         for name, tensor in state.items()
     )
+
+
+def stored_dtype(name: str) -> torch.dtype:
+    """Return the dtype that a tensor of a model has in its file.
+
+    float64 for the offsets, a regression's bias and BatchNorm's means: they may be huge next to the
+    spread of what they are added to or subtracted from.
+    """
+    if name.endswith("num_batches_tracked"):
+        return torch.int64
+    is_offset = name == "bias" or name.endswith("running_mean")
+    return torch.float64 if is_offset else torch.float32
 
 
 def round_state(state: State) -> State:
@@ -132,3 +200,19 @@ def round_tensor(tensor: Tensor) -> Tensor:
             "standardize: true for the table, or lower the optimizer's lr in params.yaml."
         )
     return rounded
+
+
+def round_bias(bias: Tensor, y: Tensor) -> Tensor:
+    """Return a regression's bias as it is stored: six digits of the standard deviation of y.
+
+    Its own size is that of the target's offset, which says nothing about the spread around it: of a
+    Julian day, 2459003.5, six digits would lose a week. And where the target is centered, the bias
+    is rounding noise, which this makes 0.
+    """
+    return round_to(bias, y.double().std(correction=0))
+
+
+def round_to(tensor: Tensor, scale: Tensor) -> Tensor:
+    """Return a tensor, in float64 and on the CPU, rounded to six significant digits of `scale`."""
+    values, scales = (values.detach().cpu().double().numpy() for values in (tensor, scale))
+    return torch.from_numpy(round_to_scale(values, scales, DIGITS))

@@ -1,42 +1,80 @@
-"""The metrics as rows that a person reads, each next to its reference: theory or a baseline.
+"""The metrics as rows that a person reads, each next to its references: theory or baselines.
 
 The report and `python -m tools.summary` show the same rows.
 """
 
 from collections.abc import Iterator, Mapping
-from itertools import islice
 from typing import Any, NamedTuple
 
 from stages.core.errors import UserError
+from stages.shared.metrics import read_json, read_rows
+from stages.shared.splits import SPLITS
 
-# Together they hold train_regression, train_classifier, regression and classifier.
+# Together they hold train_regression, train_classifier, regression, classifier, warnings.
 METRICS = (
     "metrics/train_regression.json",
     "metrics/train_classifier.json",
     "metrics/evaluate.json",
 )
+WEIGHTS = "metrics/regression_weights.csv"
 MAX_WEIGHTS = 10
 
 Metrics = Mapping[str, Any]
 
 
 class Row(NamedTuple):
-    """A metric next to its reference; a row without a reference is a remark.
+    """A metric on the training, validation and test rows, as text, "" where it is not measured.
 
-    R² is None where the target is constant.
+    A reference belongs to the metric above it. The terminal leaves out details.
     """
 
-    metric: str
-    value: float | None
-    reference: str
-    reference_value: float | None
+    name: str
+    train: str
+    valid: str
+    test: str
+    is_reference: bool = False
+    is_detail: bool = False
 
-    def cells(self) -> tuple[str, str, str, str]:
-        """Return the row as text."""
-        if not self.reference:
-            return self.metric, "", "", ""
-        value, reference_value = map(format_number, (self.value, self.reference_value))
-        return self.metric, value, self.reference, reference_value
+
+class Weight(NamedTuple):
+    """A coefficient next to that of least squares, as text; without numbers it is a remark."""
+
+    name: str
+    trained: str
+    least_squares: str
+
+
+class Summary(NamedTuple):
+    """The rows of both tasks, the coefficients of the regression, and what looks wrong."""
+
+    regression: list[Row]
+    weights: list[Weight]
+    classifier: list[Row]
+    warnings: list[str]
+
+
+def read_metrics() -> dict[str, Any]:
+    """Return the content of all METRICS, with the rows of WEIGHTS as `weights`."""
+    metrics = {key: value for path in METRICS for key, value in read_json(path).items()}
+    return metrics | {"weights": read_rows(WEIGHTS)}
+
+
+def summarize(metrics: Metrics) -> Summary:
+    """Return the rows from what read_metrics returns.
+
+    Raises UserError for metrics that another version of the project wrote.
+    """
+    try:
+        return Summary(
+            list(regression_rows(metrics)),
+            list(weight_rows(metrics)),
+            list(classifier_rows(metrics)),
+            list(metrics["warning_texts"]),
+        )
+    except (LookupError, TypeError, ValueError, AttributeError):
+        raise UserError(
+            "The files in metrics/ do not match this version of the project; run `dvc repro`."
+        ) from None
 
 
 def format_number(value: float | None) -> str:
@@ -44,65 +82,88 @@ def format_number(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.6g}"
 
 
-def summarize(metrics: Metrics) -> dict[str, list[Row]]:
-    """Return the rows of both tasks from the content of all METRICS together.
+def score_row(name: str, scores: Metrics, key: str, is_detail: bool = False) -> Row:
+    """Return the row of one score by split."""
+    train, valid, test = (format_number(scores[split][key]) for split in SPLITS)
+    return Row(name, train, valid, test, is_detail=is_detail)
 
-    Raises UserError for metrics that another version of the project wrote.
-    """
-    try:
-        return {
-            "regression": list(regression_rows(metrics)),
-            "classifier": list(classifier_rows(metrics)),
-        }
-    except (LookupError, TypeError, ValueError, AttributeError):
-        raise UserError(
-            "The files in metrics/ do not match this version of the project; run `dvc repro`."
-        ) from None
+
+def reference(row: Row, is_detail: bool = False) -> Row:
+    """Return a row as a reference of the metric above."""
+    return row._replace(is_reference=True, is_detail=is_detail)
+
+
+def expected(name: str, value: float) -> Row:
+    """Return what theory expects of every part, a reference."""
+    return Row(name, *[format_number(value)] * 3, is_reference=True)
+
+
+def loss_rows(metrics: Metrics, name: str, lowest: float) -> Iterator[Row]:
+    """Yield the loss at the end of training and the lowest that it could be, which has a name."""
+    yield Row("loss", format_number(metrics["loss"]), format_number(metrics["valid_loss"]), "")
+    yield reference(Row(name, format_number(lowest), "", ""))
 
 
 def regression_rows(metrics: Metrics) -> Iterator[Row]:
     """Yield the rows of the regression."""
-    regression, loss = metrics["regression"], metrics["train_regression"]["loss"]
-    yield Row("training loss", loss, "least squares", regression["least_squares_loss"])
-    for name in ("weight", "bias"):
-        if name in regression:
-            best = regression[f"least_squares_{name}"]
-            yield Row(name, regression[name], "least squares", best)
-    yield from weight_rows(regression)
-    mse, r2 = regression["test"]["mse"], regression["test"]["r2"]
-    if "noise_variance" in regression:
-        yield Row("test MSE", mse, "noise variance", regression["noise_variance"])
-        yield Row("test R²", r2, "expected for true line", regression["noise_r2"])
-        return
-    best = regression["least_squares"]["test"]
-    yield Row("test MSE", mse, "least squares", best["mse"])
-    yield Row("test MSE", mse, "mean of the target", regression["mean"]["test"]["mse"])
-    yield Row("test R²", r2, "least squares", best["r2"])
+    scores, loss = metrics["regression"], metrics["train_regression"]
+    is_simulated = "true_line" in scores
+    yield from loss_rows(loss, "least squares", scores["least_squares_loss"])
+    for name, key in (("MSE", "mse"), ("RMSE", "rmse"), ("MAE", "mae"), ("R²", "r2")):
+        is_detail = key == "rmse"
+        yield score_row(name, scores, key, is_detail)
+        if is_simulated:
+            yield reference(score_row("true line", scores["true_line"], key), is_detail)
+        else:
+            yield reference(score_row("least squares", scores["least_squares"], key), is_detail)
+        if is_simulated and key == "mse":
+            yield expected("noise variance", scores["noise_variance"])
+        elif is_simulated and key == "r2":
+            value = format_number(scores["noise_r2"])
+            yield reference(Row("expected for true line", "", "", value))
+        elif not is_simulated and key != "r2":
+            yield reference(score_row("mean of the target", scores["mean"], key), is_detail)
 
 
-def weight_rows(regression: Metrics) -> Iterator[Row]:
-    """Yield a row per feature if there are several, MAX_WEIGHTS at most, then how many more."""
-    weights = regression.get("weights", {})
-    for name, value in islice(weights.items(), MAX_WEIGHTS):
-        best = regression["least_squares_weights"][name]
-        yield Row(f"weight of {name}", value, "least squares", best)
+def weight_rows(metrics: Metrics) -> Iterator[Weight]:
+    """Yield the weights, MAX_WEIGHTS at most and then how many more, and the bias."""
+    regression, weights = metrics["regression"], metrics["weights"]
+    for row in weights[:MAX_WEIGHTS]:
+        name = "weight" if len(weights) == 1 else f"weight of {row['feature']}"
+        yield Weight(name, row["weight"], row["least_squares"])
     n_left_out = len(weights) - MAX_WEIGHTS
     if n_left_out > 0:
-        yield Row(f"… and {n_left_out} more weight{'s' * (n_left_out > 1)}", None, "", None)
+        yield Weight(f"… and {n_left_out} more weight{'s' * (n_left_out > 1)} in {WEIGHTS}", "", "")
+    if "bias" in regression:
+        values = (regression["bias"], regression["least_squares_bias"])
+        yield Weight("bias", *map(format_number, values))
 
 
 def classifier_rows(metrics: Metrics) -> Iterator[Row]:
     """Yield the rows of the classifier."""
-    classifier, loss = metrics["classifier"], metrics["train_classifier"]["loss"]
-    yield Row("training loss", loss, "loss floor", classifier["loss_floor"])
-    is_simulated = "bayes_accuracy" in classifier
-    for split, name in (("train", "training"), ("test", "test")):
-        scores = classifier[split]
-        if is_simulated:
-            accuracy = ("Bayes accuracy", classifier["bayes_accuracy"])
-            cross_entropy = ("Bayes cross entropy", classifier["bayes_cross_entropy"])
-        else:
-            accuracy = ("majority class", classifier["majority"][split]["accuracy"])
-            cross_entropy = ("class frequencies", classifier["prior"][split]["cross_entropy"])
-        yield Row(f"{name} accuracy", scores["accuracy"], *accuracy)
-        yield Row(f"{name} cross entropy", scores["cross_entropy"], *cross_entropy)
+    scores, loss = metrics["classifier"], metrics["train_classifier"]
+    is_simulated = "bayes" in scores
+    yield from loss_rows(loss, "loss floor", scores["loss_floor"])
+    yield score_row("accuracy", scores, "accuracy")
+    train, valid, test = (format_interval(scores[split]) for split in SPLITS)
+    yield reference(Row("95 % interval", train, valid, test))
+    if is_simulated:
+        yield reference(score_row("Bayes rule", scores["bayes"], "accuracy"))
+        yield expected("Bayes accuracy", scores["bayes_accuracy"])
+    else:
+        yield reference(score_row("majority class", scores["majority"], "accuracy"))
+    yield score_row("balanced accuracy", scores, "balanced_accuracy")
+    yield score_row("macro F1", scores, "macro_f1", is_detail=True)
+    if "auc" in scores["test"]:
+        yield score_row("AUC", scores, "auc", is_detail=True)
+    yield score_row("cross entropy", scores, "cross_entropy")
+    if is_simulated:
+        yield reference(score_row("Bayes rule", scores["bayes"], "cross_entropy"))
+        yield expected("Bayes cross entropy", scores["bayes_cross_entropy"])
+    else:
+        yield reference(score_row("class frequencies", scores["prior"], "cross_entropy"))
+
+
+def format_interval(scores: Metrics) -> str:
+    """Return the interval of an accuracy as text."""
+    return f"{scores['accuracy_low']:.3f} to {scores['accuracy_high']:.3f}"

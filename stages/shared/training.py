@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from math import isfinite
 from typing import Any, TypeVar
 
@@ -18,6 +18,8 @@ AVAILABLE = {
     "cuda": torch.cuda.is_available,
     "mps": torch.backends.mps.is_available,
 }
+
+TOLERANCE = 1e-6  # differences that six digits do not show are rounding
 
 Row = TypeVar("Row", bound=tuple[Any, ...])
 
@@ -51,39 +53,64 @@ def make_optimizer(
     return getattr(torch.optim, settings.name)(parameters, **settings.arguments)
 
 
+class DivergenceError(UserError):
+    """A training whose loss is not finite, or ends above its start, after `epoch` updates.
+
+    The message tells what happened; what to change is for the stage to say, which knows the data.
+    """
+
+    def __init__(self, message: str, epoch: int) -> None:
+        """Keep the epoch: at 0 the optimizer is not to blame."""
+        super().__init__(message)
+        self.epoch = epoch
+
+
 def track(
-    rows: Iterable[Row],
-    stage: str,
-    epochs: int,
-    optimizer: OptimizerParams,
-    hint: Callable[[], str] = lambda: "",
+    rows: Iterable[Row], stage: str, epochs: int, optimizer: OptimizerParams
 ) -> Iterator[Row]:
     """Yield the rows (epoch, loss, ...) of a training loop behind a progress bar with the loss.
 
-    The bar is silent unless standard error is a terminal. Raises UserError at the first loss that
-    is not finite, with what theory says about the learning rate as `hint`, and stops the loop.
+    The bar is silent unless standard error is a terminal. Raises DivergenceError at the first loss
+    that is not finite, which stops the loop, and at the end for a last loss above the first.
     """
     is_visible = sys.stderr.isatty()  # a hidden bar would cost a percent of a short training
+    losses: list[float] = []
     with tqdm(total=epochs + 1, desc=stage, unit="epoch") if is_visible else nullcontext() as bar:
         for row in rows:
-            if not isfinite(row[1]):
-                raise diverged(stage, row[0], row[1], optimizer, hint() if row[0] else "")
+            epoch, loss = row[0], row[1]
+            if not isfinite(loss):
+                raise DivergenceError(
+                    f"{stage}: the loss must stay finite; it is {loss} at epoch {epoch} with "
+                    f"{optimizer.name} and lr {optimizer.lr}.",
+                    epoch,
+                )
+            losses.append(loss)
             if bar is not None:
-                bar.set_postfix(loss=f"{row[1]:.6g}", refresh=False)
+                bar.set_postfix(loss=f"{loss:.6g}", refresh=False)
                 bar.update()
             yield row
+    if losses[-1] > losses[0] * (1 + TOLERANCE):
+        raise DivergenceError(
+            f"{stage}: the loss must not end above its start; it went from {losses[0]:.6g} to "
+            f"{losses[-1]:.6g} in {epochs} epochs with {optimizer.name} and lr {optimizer.lr}.",
+            epochs,
+        )
 
 
-def diverged(
-    stage: str, epoch: int, loss: float, optimizer: OptimizerParams, hint: str
-) -> UserError:
-    """Return the error for a loss that is not finite."""
-    remedy = (
-        f"{hint}In params.yaml, lower {stage}.optimizer.lr, or set standardize: true for the table."
-    )
-    if epoch == 0:
-        remedy = "No update has been made yet: rescale the data (standardize: true)."
-    return UserError(
-        f"{stage}: the loss must stay finite; it is {loss} at epoch {epoch} with {optimizer.name} "
-        f"and lr {optimizer.lr}. {remedy}"
-    )
+@contextmanager
+def explain_divergence(
+    stage: str, remedy: Callable[..., str], *arguments: object
+) -> Iterator[None]:
+    """Add to the message of a DivergenceError what to change in params.yaml: remedy(*arguments).
+
+    It is called only then. Raises UserError.
+    """
+    try:
+        yield
+    except DivergenceError as error:
+        # In float64, parameters and features of up to 1e30 give finite losses.
+        too_large = (
+            "No update has been made yet, so the numbers are too large for float32. In "
+            f"params.yaml, set {stage}.dtype: float64."
+        )
+        raise UserError(f"{error} {remedy(*arguments) if error.epoch else too_large}") from None

@@ -35,11 +35,13 @@ def two_features(**changes):
         features=["x1", "x2"],
         labels=["u", "v"],
         losses=np.array([0.7, 0.6, 0.5]),
+        valid_losses=np.array([0.8, 0.7, 0.65]),
         accuracies=np.array([0.25, 0.5, 0.75]),
+        valid_accuracies=np.array([0.0, 0.25, 0.5]),
         snapshots={0: np.array([0, 0, 0, 0]), 2: np.array([0, 1, 0, 1])},
         predicted=np.array([0, 1, 0, 1]),
         loss_floor=0.313262,
-        reference=("Bayes accuracy", 0.9),
+        reference=("Bayes rule", 0.9),
         scores=x1_scores,
         centers=np.array([[2.0, 0.0], [2.0, 1.0]]),
         confusion=np.array([[1, 2], [0, 1]]),
@@ -47,7 +49,7 @@ def two_features(**changes):
     return replace(data, **changes)
 
 
-def many_classes(n_classes, n_features=2, labels=None):
+def many_classes(n_classes, n_features=2, labels=None, confusion=None):
     generator = np.random.default_rng(0)
     y = np.arange(3 * n_classes) % n_classes
     predicted = generator.permutation(y)
@@ -61,7 +63,7 @@ def many_classes(n_classes, n_features=2, labels=None):
         predicted=predicted,
         scores=(lambda points: points @ weights) if n_features == 2 else None,
         centers=None,
-        confusion=np.eye(n_classes, dtype=int),
+        confusion=np.eye(n_classes, dtype=int) if confusion is None else confusion,
     )
 
 
@@ -269,6 +271,30 @@ def test_confusion_has_a_row_for_each_actual_class():
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted class", "actual class")
 
 
+def test_counts_of_many_classes_are_small_and_leave_zeros_out():
+    counts = np.diag(np.arange(100, 150))
+    (axes,) = classifier.confusion_figure(many_classes(50, confusion=counts)).axes
+    assert [text.get_text() for text in axes.texts] == [str(count) for count in range(100, 150)]
+    assert {text.get_fontsize() for text in axes.texts} == {classifier.SMALLEST_FONT}
+
+
+@pytest.mark.parametrize(("n_classes", "count"), [(50, 999), (13, 999), (12, 99999)])
+def test_counts_stay_inside_their_cells(n_classes, count):
+    data = many_classes(n_classes, confusion=np.full((n_classes, n_classes), count))
+    figure = classifier.confusion_figure(data)
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    cell = axes.get_window_extent().width / n_classes
+    assert max(text.get_window_extent().width for text in axes.texts) < cell
+
+
+@pytest.mark.parametrize(("n_classes", "largest"), [(50, 1000), (51, 1)])
+def test_counts_without_room_are_left_to_the_shades(n_classes, largest):
+    data = many_classes(n_classes, confusion=np.diag([largest] * n_classes))
+    (axes,) = classifier.confusion_figure(data).axes
+    assert not axes.texts
+
+
 @pytest.mark.parametrize("n_classes", [2, 5, 22, 50, 200])
 @pytest.mark.parametrize("name", ["", "Very dissatisfied indeed with it all"])
 def test_names_stay_inside_the_confusion_matrix_and_off_each_other(n_classes, name):
@@ -292,14 +318,17 @@ def test_class_without_test_rows_has_an_empty_row():
 def test_curves_show_loss_and_accuracy_beside_their_references():
     loss, accuracy = classifier.training_figure(two_features()).axes
     assert loss.get_lines()[0].get_ydata().tolist() == [0.7, 0.6, 0.5]
-    assert list(loss.get_lines()[1].get_ydata()) == [0.313262] * 2
+    assert loss.get_lines()[1].get_ydata().tolist() == [0.8, 0.7, 0.65]
+    assert list(loss.get_lines()[2].get_ydata()) == [0.313262] * 2
     assert accuracy.get_lines()[0].get_ydata().tolist() == [0.25, 0.5, 0.75]
-    assert accuracy.get_legend().get_texts()[1].get_text() == "Bayes accuracy: 0.9"
+    assert accuracy.get_lines()[1].get_ydata().tolist() == [0.0, 0.25, 0.5]
+    texts = [text.get_text() for text in accuracy.get_legend().get_texts()]
+    assert texts == ["training", "validation", "Bayes rule: 0.9"]
 
 
 def test_loss_without_a_floor_stands_alone():
     loss, _ = classifier.training_figure(two_features(loss_floor=None)).axes
-    assert len(loss.get_lines()) == 1
+    assert len(loss.get_lines()) == 2  # training and validation
 
 
 def test_large_tables_are_drawn_in_full():

@@ -13,6 +13,7 @@ FILES = [
     "regression_before.png",
     "regression_curves.png",
     "regression_data.png",
+    "regression_residuals.png",
 ]
 
 
@@ -22,34 +23,43 @@ def styled():
         yield
 
 
-def one_feature(**changes):
+def linear(weights, intercepts):
+    """Return the predictions of a line, or a plane, that moves from epoch to epoch."""
+    weights, intercepts = np.array(weights), np.array(intercepts)
+    return lambda epochs, X: weights[epochs] @ X.T + intercepts[epochs, None]
+
+
+def one_feature(slopes=(0.0, 1.0, 1.5), intercepts=(0.0, 0.0, 0.0), **changes):
     data = regression.RegressionData(
         X=np.array([[0.0], [1.0], [2.0]]),
         y=np.array([0.5, 1.0, 4.0]),
         features=["x"],
         target="y",
         losses=np.array([9.0, 4.0, 2.0]),
-        weights=np.array([[0.0], [1.0], [1.5]]),
-        intercepts=None,
+        valid_losses=np.array([8.0, 5.0, 3.0]),
+        predict=linear([[slope] for slope in slopes], intercepts),
+        lines=np.stack([slopes, intercepts], axis=1),
+        has_intercept=any(intercepts),
         trained_weight=np.array([0.0, 1.0, 1.5]),
         least_squares_loss=1.75,
         least_squares_weight=1.8,
         true_weight=2.0,
+        predicted=np.array([1.0, 2.0]),
+        residuals=np.array([0.25, -0.5]),
     )
     return replace(data, **changes)
 
 
 def several_features(n_features=2, n_rows=4, **changes):
     X = np.arange(float(n_rows * n_features)).reshape(n_rows, n_features)
-    weights = np.array([[0.0] * n_features, [1.0] * n_features])
     data = one_feature(
         X=X,
         y=np.arange(float(n_rows)),
         features=[f"f{number}" for number in range(n_features)],
-        weights=weights,
-        intercepts=np.array([0.0, -0.5]),
+        predict=linear([[0.0] * n_features, [1.0] * n_features], [0.0, -0.5]),
         trained_weight=np.array([0.0, np.sqrt(n_features)]),
         losses=np.array([3.0, 1.0]),
+        valid_losses=np.array([4.0, 2.0]),
         true_weight=None,
     )
     return replace(data, **changes)
@@ -91,10 +101,38 @@ def test_fit_before_training_has_the_first_weight():
 
 
 def test_intercept_moves_the_line_and_is_part_of_its_equation():
-    data = one_feature(intercepts=np.array([0.0, 1.0, -0.25]), true_weight=None)
+    data = one_feature(intercepts=(0.0, 1.0, -0.25), true_weight=None)
     figure = regression.fit_figure(data, -1, "after")
     assert figure.axes[0].get_lines()[1].get_ydata().tolist() == [-0.25, 2.75]
     assert legend_texts(figure)[1:] == ["fitted line: y = 1.5 x - 0.25"]
+
+
+@pytest.mark.parametrize(
+    ("intercept", "spread", "text"),
+    [
+        (2459003.127249, 3.0, "y = 0.5 x + 2459003.1272"),
+        (-0.1234567, 3.0, "y = 0.5 x - 0.123457"),
+        (123.456789, 0.0, "y = 0.5 x + 123.457"),
+        (None, 1.0, "y = 0.5 x"),
+    ],
+)
+def test_intercept_has_the_digits_that_the_target_needs(intercept, spread, text):
+    assert regression.equation(0.5, intercept, spread) == text
+
+
+def test_line_far_from_zero_is_drawn_to_scale():
+    far = one_feature(y=np.array([2459003.0, 2459004.0, 2459005.5]), intercepts=(2459003.0,) * 3)
+    animation = regression.line_animation(far)
+    low, high = animation.figure.axes[0].get_ylim()
+    assert 2459002 < low < high < 2459007
+    assert animation.frames[-1][1].tolist() == [2459003, 2459006]
+
+
+def test_residuals_stand_above_the_predictions():
+    (axes,) = regression.residuals_figure(one_feature()).axes
+    points, zero = axes.get_lines()
+    assert points.get_xydata().tolist() == [[1, 0.25], [2, -0.5]]
+    assert list(zero.get_ydata()) == [0, 0]
 
 
 def test_target_is_drawn_against_each_feature():
@@ -122,7 +160,7 @@ def test_predictions_of_several_features_stand_above_the_true_values():
 
 
 def test_constant_target_predicted_exactly_still_has_axes():
-    data = several_features(2, y=np.zeros(4), weights=np.zeros((2, 2)), intercepts=np.zeros(2))
+    data = several_features(2, y=np.zeros(4), predict=linear(np.zeros((2, 2)), [0.0, 0.0]))
     (axes,) = regression.fit_figure(data, 0, "before").axes
     assert axes.get_xlim() == axes.get_ylim() == (-1, 1)
 
@@ -142,7 +180,8 @@ def test_animation_of_several_features_moves_the_predictions():
 def test_animation_of_a_long_training_stays_short(tmp_path):
     n_rows = 1001
     weights = np.linspace(0, 1, n_rows)
-    data = one_feature(losses=weights, weights=weights[:, None], trained_weight=weights)
+    predict = linear(weights[:, None], np.zeros(n_rows))
+    data = one_feature(losses=weights, predict=predict, trained_weight=weights)
     style.save_animation(regression.line_animation(data), str(tmp_path / "long.gif"))
     with Image.open(tmp_path / "long.gif") as image:
         assert image.n_frames == style.FRAMES
@@ -155,19 +194,11 @@ def test_animation_of_many_rows_moves_some_and_says_so():
     assert legend_texts(animation.figure)[0] == "training points (5000 of 100000 points)"
 
 
-def test_last_digits_that_differ_between_machines_are_rounded_away():
-    weights = several_features(2).weights
-    shown = [
-        regression.predictions_at(several_features(2, weights=weights * factor), [1], [1, 2])
-        for factor in (1.0, 1.0 + 1e-12)
-    ]
-    np.testing.assert_array_equal(*shown)
-
-
 def test_curves_show_loss_and_weight_beside_those_of_least_squares():
     loss, weight = regression.training_figure(one_feature()).axes
     assert loss.get_lines()[0].get_ydata().tolist() == [9, 4, 2]
-    assert list(loss.get_lines()[1].get_ydata()) == [1.75, 1.75]
+    assert loss.get_lines()[1].get_ydata().tolist() == [8, 5, 3]
+    assert list(loss.get_lines()[2].get_ydata()) == [1.75, 1.75]
     assert weight.get_lines()[0].get_ydata().tolist() == [0, 1, 1.5]
     assert list(weight.get_lines()[1].get_ydata()) == [1.8, 1.8]
 

@@ -187,9 +187,20 @@ def test_curve_over_decades_has_a_logarithmic_axis_with_plain_numbers(lowest, sc
     assert not any("$" in text.get_text() for text in figure.axes[0].get_yticklabels(which="both"))
 
 
+def test_curve_of_the_validation_rows_is_drawn_beside_that_of_the_training_rows():
+    curve = curves.Curve("loss", np.array([3.0, 2.0]), ("floor", 1.0), np.array([4.0, 3.0]))
+    (axes,) = curves.curves_figure("A title", [curve]).axes
+    drawn = [list(line.get_ydata()) for line in axes.get_lines()]
+    assert drawn == [[3, 2], [4, 3], [1, 1]]
+    texts = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert texts == ["training", "validation", "floor: 1"]
+
+
 @pytest.mark.parametrize("n_epochs", [1, 50])
-def test_legends_of_curves_stay_inside_the_figure(n_epochs):
-    curve = curves.Curve("weight", np.linspace(-1e-8, 9e-8, n_epochs + 1), ("least squares", 1e-9))
+@pytest.mark.parametrize("reference", ["least squares", "majority class"])
+def test_legends_of_curves_stay_inside_the_figure(n_epochs, reference):
+    values = np.linspace(-1e-8, 9e-8, n_epochs + 1)
+    curve = curves.Curve("weight", values, (reference, -1.23457e-10), values)
     figure = curves.curves_figure("A title", [curve, curve])
     assert_inside(figure, [axes.get_legend() for axes in figure.axes])
 

@@ -10,6 +10,7 @@ from stages.shared.metrics import (
     flatten,
     read_history,
     read_json,
+    read_rows,
     round_numbers,
     write_csv,
     write_json,
@@ -107,7 +108,20 @@ def test_corrupted_history_is_rejected(content: bytes) -> None:
         read_history("a.csv", ["epoch", "loss"])
 
 
-@pytest.mark.parametrize("read", [read_json, lambda path: read_history(path, ["epoch"])])
+def test_rows_are_read_as_texts_by_column() -> None:
+    write_csv("a.csv", ["name", "score"], [("a,\nb", 1 / 3), ("c", None)])
+    rows = [{"name": "a,\nb", "score": "0.333333"}, {"name": "c", "score": ""}]
+    assert read_rows("a.csv") == rows
+
+
+@pytest.mark.parametrize("content", [b"", b"a,b\n", b"a,b\n1\n", b"a\n1,2\n", b"\xff\n1\n"])
+def test_corrupted_rows_are_rejected(content: bytes) -> None:
+    Path("a.csv").write_bytes(content)
+    with pytest.raises(UserError, match=r"^a\.csv is corrupted; delete it and run `dvc repro`\.$"):
+        read_rows("a.csv")
+
+
+@pytest.mark.parametrize("read", [read_json, read_rows, lambda path: read_history(path, ["epoch"])])
 def test_missing_file_is_rejected(read) -> None:
     with pytest.raises(UserError, match=r"^a is missing; run `dvc repro`\.$"):
         read("a")

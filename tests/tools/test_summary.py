@@ -1,4 +1,3 @@
-import json
 import re
 import sys
 from pathlib import Path
@@ -6,73 +5,93 @@ from pathlib import Path
 import pytest
 
 from conftest import PROJECT, run
+from sample_metrics import SIMULATED
 from stages.core.errors import UserError
-from stages.shared.summary import METRICS, Row
+from stages.shared.metrics import read_json, write_csv, write_json
+from stages.shared.summary import METRICS, WEIGHTS, Row, Summary, Weight
 from tools.summary import MAX_WIDTH, display_width, format_tables, main
 
-CONTENTS = (
-    {"train_regression": {"loss": 93.9276}},
-    {"train_classifier": {"loss": 0.45674}},
-    {
-        "regression": {
-            "least_squares_loss": 93.9264,
-            "weight": 1.98899,
-            "least_squares_weight": 1.99089,
-            "test": {"mse": 0.0871691, "r2": 0.798177},
-            "noise_variance": 0.09,
-            "noise_r2": 0.791623,
-        },
-        "classifier": {
-            "loss_floor": 0.313262,
-            "train": {"accuracy": 0.9575, "cross_entropy": 0.292353},
-            "test": {"accuracy": 0.9465, "cross_entropy": 0.29339},
-            "bayes_accuracy": 0.955157,
-            "bayes_cross_entropy": 0.114945,
-        },
-    },
-)
 PRINTED = """\
-regression                     value   reference
-  training loss              93.9276   least squares             93.9264
-  weight                     1.98899   least squares             1.99089
-  test MSE                 0.0871691   noise variance               0.09
-  test R²                   0.798177   expected for true line   0.791623
+regression                         training       validation             test
+  loss                                    2                3
+    least squares                         1
+  MSE                                     5                6                7
+    true line                            21               22               23
+    noise variance                       14               14               14
+  MAE                                    11               12               13
+    true line                            27               28               29
+  R²                                    0.5             0.25        undefined
+    true line                            30               31        undefined
+    expected for true line                                                 15
 
-classifier                     value   reference
-  training loss              0.45674   loss floor               0.313262
-  training accuracy           0.9575   Bayes accuracy           0.955157
-  training cross entropy    0.292353   Bayes cross entropy      0.114945
-  test accuracy               0.9465   Bayes accuracy           0.955157
-  test cross entropy         0.29339   Bayes cross entropy      0.114945
+  coefficients                      trained    least squares
+    weight                              1.5             1.25
+
+classifier                         training       validation             test
+  loss                                   12               13
+    loss floor                           11
+  accuracy                              0.5             0.75             0.25
+    95 % interval            0.444 to 0.600   0.700 to 0.800   0.000 to 1.000
+    Bayes rule                           61               62               63
+    Bayes accuracy                       67               67               67
+  balanced accuracy                      41               42               43
+  cross entropy                          47               48               49
+    Bayes rule                           64               65               66
+    Bayes cross entropy                  68               68               68
+warning: Something is wrong. Mend it.
 """
 
 
 @pytest.fixture
 def results(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("metrics").mkdir()
-    for path, content in zip(METRICS, CONTENTS, strict=True):
-        Path(path).write_text(json.dumps(content), encoding="utf-8")
+    parts = ({"train_regression"}, {"train_classifier"}, SIMULATED.keys() - {"weights"})
+    for path, keys in zip(METRICS, parts, strict=True):
+        write_json(path, {key: SIMULATED[key] for key in keys})
+    rows = [list(row.values()) for row in SIMULATED["weights"]]
+    write_csv(WEIGHTS, ["feature", "weight", "least_squares"], rows)
 
 
 @pytest.mark.usefixtures("results")
-def test_both_tasks_are_printed_as_one_aligned_table(capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_tables_are_printed_aligned_with_each_other(capsys: pytest.CaptureFixture[str]) -> None:
     main([])
     assert capsys.readouterr().out == PRINTED
 
 
+def widest(summary: Summary) -> int:
+    return max(map(display_width, format_tables(summary).splitlines()))
+
+
 @pytest.mark.parametrize("name", ["x" * 500, "特徴" * 100, "a\nb\x1b[31m" * 50])
 def test_long_and_strange_names_fit_into_80_columns(name: str) -> None:
-    rows = [
-        Row(f"weight of {name}", -1.23456e-10, "Bayes cross entropy", -1.23456e-10),
-        Row("test MSE", 1.0, "mean of the target", 2.0),
-    ]
-    long, short = format_tables({"regression": rows}).split("\n")[1:]
-    assert display_width(long) == MAX_WIDTH
-    assert long.startswith("  weight of ")
-    assert re.search("… {3,4}-1.23456e-10   Bayes cross entropy   -1.23456e-10$", long)
-    assert long.isprintable()
-    assert short.endswith("   mean of the target               2")
+    rows = [Row("mean of the target", "-1.23456e-10", "-1.23456e-10", "-1.23456e-10")]
+    weights = [Weight(f"weight of {name}", "-1.23456e-10", "2"), Weight("bias", "1", "2")]
+    text = format_tables(Summary(rows, weights, rows, []))
+    long, short = text.splitlines()[4:6]
+    assert widest(Summary(rows, weights, rows, [])) == MAX_WIDTH
+    assert long.startswith("    weight of ")
+    assert re.search("… {3,}-1.23456e-10 {3,}2$", long)
+    assert text.replace("\n", "").isprintable()
+    assert re.search("bias {3,}1 {3,}2$", short)
+
+
+def test_remark_without_numbers_may_be_long() -> None:
+    remark = "… and 290 more weights in metrics/regression_weights.csv"
+    text = format_tables(Summary([], [Weight("a", "1", "2"), Weight(remark, "", "")], [], []))
+    assert f"\n    {remark}\n" in text
+    assert "\n    a                   1               2\n" in text  # as wide as the heads
+
+
+@pytest.mark.usefixtures("results")
+def test_long_warning_is_wrapped(capsys: pytest.CaptureFixture[str]) -> None:
+    content = read_json(METRICS[2])
+    write_json(METRICS[2], content | {"warning_texts": ["Some words. " * 20, "x\x1b"]})
+    main([])
+    *_, first, second, third, fourth, last = capsys.readouterr().out.splitlines()
+    assert first.startswith("warning: Some words. ")
+    assert all(line.startswith(("  Some", "  words")) for line in (second, third))
+    assert len(fourth) <= len(first) <= MAX_WIDTH
+    assert last == "warning: x□"
 
 
 def test_east_asian_characters_take_two_columns() -> None:
@@ -80,12 +99,12 @@ def test_east_asian_characters_take_two_columns() -> None:
 
 
 def test_name_is_not_cut_where_it_fits() -> None:
-    rows = [Row("weight of a rather long name of a column", 1.0, "least squares", 2.0)]
-    assert rows[0].metric in format_tables({"regression": rows})
+    name = "weight of a rather long column"
+    assert name in format_tables(Summary([], [Weight(name, "1.0", "2.0")], [], []))
 
 
 @pytest.mark.usefixtures("results")
-@pytest.mark.parametrize("path", METRICS)
+@pytest.mark.parametrize("path", [*METRICS, WEIGHTS])
 def test_missing_file_is_named(path: str) -> None:
     Path(path).unlink()
     with pytest.raises(UserError, match=f"{path} is missing; run `dvc repro`."):
