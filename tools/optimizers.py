@@ -1,94 +1,66 @@
-"""Train the classifier with every optimizer, on probabilities and on logits, side by side.
+"""Train the classifier with every optimizer, on probabilities and on logits, over several seeds.
 
-    python -m tools.optimizers [--epochs N] [--lr LR] [--only NAME,...]
+    python -m tools.optimizers [--epochs N] [--lr LR] [--seeds N] [--only NAME,...]
 
-Each run is a DVC experiment, optimizers-<name>-<loss_on>, in a folder of its own; runs that exist
-already, with the same parameters, code and custom tables, are not repeated. All use one learning
-rate, by default that of params.yaml, and torch's defaults for the rest. Overwrites
-metrics/optimizers.csv and metrics/optimizers.png, and prints the table.
+Trains on data/tensors/ with the parameters of params.yaml, but with one learning rate for all, by
+default that of params.yaml, and torch's defaults for the rest. The seeds, 0, 1, …, are those of the
+initial weights. Overwrites metrics/optimizers.csv and metrics/optimizers.png, and prints the table.
 
-The target is 99 % of the Bayes accuracy, on the training points; for a custom table, which has no
-Bayes accuracy, 99 % of the best accuracy of any run.
+All numbers are of the validation rows, by which an optimizer is chosen: the first epoch at which
+the accuracy reaches the target, the last accuracy, and the last cross entropy of the predicted
+probabilities, each as median [lowest, highest] over the seeds. The target is 99 % of the Bayes
+accuracy or, for a custom table, of the best median accuracy of any optimizer.
 """
 
-import csv
-import io
 import itertools
-import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+import multiprocessing
+import os
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
 from stages.core.errors import UserError
+from stages.core.files import require_file
 from stages.core.optimizers import OPTIMIZERS
-from stages.core.params import did_you_mean
-from stages.core.startup import without_gc
+from stages.core.params import did_you_mean, read_params
+from stages.core.schema import TrainClassifier, TrainClassifierSection
+from stages.core.startup import skip_dynamo, without_gc
 from stages.shared.metrics import write_csv
 from tools.cli import make_parser, run
-from tools.results import (
-    Result,
-    git,
-    is_number,
-    list_experiments,
-    open_repo,
-    read_experiments,
-    read_result,
-    read_workspace,
-    run_dvc,
-)
 from tools.text_tables import format_table, format_value
 
+TENSORS = "data/tensors/classification.safetensors"
 TABLE = "metrics/optimizers.csv"
 FIGURE = "metrics/optimizers.png"
-EPOCHS = 1000
+EPOCHS = 500
+SEEDS = 5
 LOSSES = ("probabilities", "logits")
-SECTION = "train_classifier.optimizer"
 TARGET = 0.99  # of the best possible accuracy
-HEAD = ("optimizer", "loss_on", "epochs to target", "final loss", "loss floor", "test accuracy")
+RANGE = ("median", "lowest", "highest")
+MEASURES = ("epochs_to_target", "valid_accuracy", "valid_cross_entropy")
 
 
-@dataclass(frozen=True)
-class Run:
-    """One cell of the grid, and how it differs from the workspace."""
+class Run(NamedTuple):
+    """The validation accuracy by epoch, (epochs + 1,), and the last cross entropy of a training.
 
-    optimizer: str
-    loss_on: str
-    lr: float
-    epochs: int
+    One that diverged has the accuracies until then, and nan after it.
+    """
 
-    @property
-    def name(self) -> str:
-        """The experiment's name."""
-        return f"optimizers-{self.optimizer}-{self.loss_on}"
-
-    @property
-    def settings(self) -> dict[str, object]:
-        """The parameters that the run sets."""
-        return {
-            "train_classifier.epochs": self.epochs,
-            "train_classifier.loss_on": self.loss_on,
-            "train_classifier.snapshots": [0],  # the others may exceed the epochs
-            f"{SECTION}.name": self.optimizer,
-            f"{SECTION}.lr": self.lr,
-        }
-
-    def exists(self, workspace: Result, found: Result | None) -> bool:
-        """Return whether the experiment `found` is this run of the workspace."""
-        if found is None or (found.code, found.custom_tables) != (
-            workspace.code,
-            workspace.custom_tables,
-        ):
-            return False
-        kept = {key: value for key, value in workspace.parameters.items() if not is_argument(key)}
-        return found.parameters == kept | self.settings
+    accuracies: np.ndarray
+    cross_entropy: float
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the tool."""
+    """Run the tool. The arguments are checked before the slow imports."""
     parser = make_parser("optimizers", __doc__)
     parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"default: {EPOCHS}")
     parser.add_argument("--lr", type=float, help="default: that of params.yaml")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help=f"how many; default: {SEEDS}")
     parser.add_argument(
         "--only", metavar="NAME,...", default=",".join(OPTIMIZERS), help="default: all"
     )
@@ -100,84 +72,135 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 f"--only must list some of {{{', '.join(OPTIMIZERS)}}}; got '{name}'."
                 + did_you_mean(name, list(OPTIMIZERS))
             )
-    if options.epochs < 1:
-        raise UserError(f"--epochs must be an integer >= 1; got {options.epochs}.")
-    with open_repo() as repo:
-        workspace = read_workspace(repo)
-        experiments = {result.name: result for result in read_experiments(repo, {workspace.code})}
-    lr = workspace.parameters.get(f"{SECTION}.lr") if options.lr is None else options.lr
-    if not (is_number(lr) and lr >= 0):
-        raise UserError(f"--lr, or {SECTION}.lr in params.yaml, must be a number >= 0; got {lr}.")
-    runs = [Run(name, loss, lr, options.epochs) for loss, name in itertools.product(LOSSES, names)]
-    run_missing(runs, workspace, experiments)
+    for key in ("epochs", "seeds"):
+        if getattr(options, key) < 1:
+            raise UserError(f"--{key} must be an integer >= 1; got {getattr(options, key)}.")
+    params = read_params(TrainClassifier).train_classifier
+    lr = params.optimizer.lr if options.lr is None else options.lr
+    if not 0 <= lr <= 1e30:
+        raise UserError(f"--lr must be a number from 0 to 1e30; got {lr}.")
+    require_file(TENSORS)
+    sections = [
+        make_section(params, name, loss_on, seed, lr, options.epochs)
+        for loss_on, name, seed in itertools.product(LOSSES, names, range(options.seeds))
+    ]
+    runs: dict[tuple[str, str], list[Run]] = {}
+    for section, trained in zip(sections, train_all(sections), strict=True):
+        runs.setdefault((section.optimizer.name, section.loss_on), []).append(trained)
     present(runs, lr)
 
 
-def run_missing(runs: Sequence[Run], workspace: Result, experiments: Mapping[str, Result]) -> None:
-    """Run the experiments that do not exist yet; replace those of other parameters or code."""
-    removals = [f"~{key}" for key in workspace.parameters if is_argument(key)]
-    for number, item in enumerate(runs, start=1):
-        if item.exists(workspace, experiments.get(item.name)):
-            continue
-        print(f"optimizers: {number} of {len(runs)}, {item.name}", file=sys.stderr)
-        if item.name in list_experiments():
-            run_dvc("exp", "remove", item.name)
-        changes = [*(f"{key}={value}" for key, value in item.settings.items()), *removals]
-        options = [part for change in changes for part in ("-S", change)]
-        run_dvc("exp", "run", "--temp", "--name", item.name, *options)
+def make_section(
+    params: TrainClassifierSection, name: str, loss_on: str, seed: int, lr: float, epochs: int
+) -> TrainClassifierSection:
+    """Return the parameters of one training."""
+    changes = {
+        "seed": seed,
+        "epochs": epochs,
+        "loss_on": loss_on,
+        "snapshots": (0,),
+        "optimizer": OPTIMIZERS[name](name=name, lr=lr),
+    }
+    return params.model_copy(update=changes)
 
 
-def is_argument(key: str) -> bool:
-    """Return whether a parameter is an argument of the optimizer beside its learning rate."""
-    return key.startswith(f"{SECTION}.") and key not in (f"{SECTION}.name", f"{SECTION}.lr")
+def train_all(sections: Sequence[TrainClassifierSection]) -> Iterator[Run]:
+    """Yield the run of each section, in their order, trained in one process per processor."""
+    n_processes = min(os.cpu_count() or 1, len(sections))
+    spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
+    with ProcessPoolExecutor(n_processes, spawn) as pool:
+        trained = pool.map(train_one, sections)
+        yield from tqdm(trained, "optimizers", len(sections), unit="run", disable=None)
 
 
-def present(runs: Sequence[Run], lr: float) -> None:
+def train_one(section: TrainClassifierSection) -> Run:
+    """Return the run of one section, from its own initial weights."""
+    with without_gc():
+        import torch
+
+        from stages.shared.models import build_network, initialize
+        from stages.shared.tensors import load_tensors
+        from stages.train_classifier import accuracy, predict, train
+    torch.set_num_threads(1)
+    tensors, metadata = load_tensors(TENSORS)
+    dtype = getattr(torch, section.dtype)
+    X, X_valid = tensors["X_train"].to(dtype), tensors["X_valid"].to(dtype)
+    y, y_valid = tensors["y_train"], tensors["y_valid"]
+    network = build_network(X.shape[1], section.hidden, len(metadata.labels))
+    initialize(network, torch.Generator().manual_seed(section.seed))
+    network.to(dtype)
+    accuracies = np.full(section.epochs + 1, np.nan)
+    with skip_dynamo():
+        for epoch, loss, _ in train(X, y, network, section):
+            if not math.isfinite(loss):
+                return Run(accuracies, math.nan)
+            accuracies[epoch] = accuracy(predict(X_valid, X, network, section), y_valid)
+    logits = predict(X_valid, X, network, section.model_copy(update={"loss_on": "logits"}))
+    return Run(accuracies, torch.nn.functional.cross_entropy(logits, y_valid).item())
+
+
+def present(runs: Mapping[tuple[str, str], Sequence[Run]], lr: float) -> None:
     """Write the table and the figure, and print the table."""
-    with open_repo() as repo:
-        commits = list_experiments()
-        metrics = [read_result(repo, item.name, commits[item.name]).metrics for item in runs]
-    histories = [read_history(commits[item.name]) for item in runs]
-    best = max(history["accuracy"].max() for history in histories)
-    reference = metrics[0].get("classifier.bayes_accuracy", best)
-    target = TARGET * (reference if is_number(reference) else best)
-    rows = [
-        table_row(item, history, values, target)
-        for item, history, values in zip(runs, histories, metrics, strict=True)
-    ]
     curves: dict[str, dict[str, np.ndarray]] = {}
-    for item, history in zip(runs, histories, strict=True):
-        curves.setdefault(item.loss_on, {})[item.optimizer] = history["accuracy"]
-    write_csv(TABLE, HEAD, rows)
+    for (name, loss_on), group in runs.items():
+        curves.setdefault(loss_on, {})[name] = np.array([item.accuracies for item in group])
+    target = TARGET * best_accuracy(curves)
+    measured = {key: measures(group, target) for key, group in runs.items()}
+    head = [f"{measure}_{end}" for measure in MEASURES for end in RANGE]
+    rows = [
+        (*key, *(None if math.isinf(value) else value for values in item for value in values))
+        for key, item in measured.items()
+    ]
+    write_csv(TABLE, ["optimizer", "loss_on", *head], rows)
     with without_gc():
         from stages.figures.curves import draw_optimizers  # imports Matplotlib
     draw_optimizers(FIGURE, curves, target, lr)
-    print(format_table(HEAD, [tuple(map(format_value, row)) for row in rows], markdown=True))
+    titles = [measure.replace("_", " ").replace("valid", "validation") for measure in MEASURES]
+    lines = [(*key, *map(format_range, item)) for key, item in measured.items()]
+    print(format_table(("optimizer", "loss_on", *titles), lines, markdown=True))
 
 
-def read_history(commit: str) -> dict[str, np.ndarray]:
-    """Return loss and accuracy by epoch, each float64 (epochs + 1,), of an experiment."""
-    content = git("show", f"{commit}:./metrics/train_classifier.csv") or ""
-    rows = list(csv.DictReader(io.StringIO(content)))
-    return {
-        column: np.array([row[column] for row in rows], dtype=np.float64)
-        for column in ("loss", "accuracy")
-    }
+def best_accuracy(curves: Mapping[str, Mapping[str, np.ndarray]]) -> float:
+    """Return the Bayes accuracy or, for a custom table, the best median accuracy of any run."""
+    from stages.shared.metadata import ClassificationTruth
+    from stages.shared.tensors import load_tensors
+    from stages.shared.theory import bayes_accuracy
+
+    truth = load_tensors(TENSORS)[1].truth
+    if isinstance(truth, ClassificationTruth):
+        return bayes_accuracy(truth.centers, truth.std)
+    accuracies = [values for by_name in curves.values() for values in by_name.values()]
+    return max(float(np.max(np.median(np.nan_to_num(values), axis=0))) for values in accuracies)
 
 
-def epochs_to_target(accuracy: np.ndarray, target: float) -> int | None:
-    """Return the first epoch whose accuracy is at least `target`, or None."""
-    reached = np.flatnonzero(accuracy >= target)
-    return int(reached[0]) if len(reached) else None
+def measures(runs: Sequence[Run], target: float) -> list[tuple[float, float, float]]:
+    """Return median, lowest and highest of each of MEASURES over the seeds.
+
+    Infinite where the target is not reached, and where a training diverged.
+    """
+    epochs = [epochs_to_target(item.accuracies, target) for item in runs]
+    accuracies = [float(item.accuracies[-1]) for item in runs]
+    entropies = [item.cross_entropy for item in runs]
+    return [
+        (statistics.median(values), min(values), max(values))
+        for values in (
+            epochs,
+            [-math.inf if math.isnan(value) else value for value in accuracies],
+            [math.inf if math.isnan(value) else value for value in entropies],
+        )
+    ]
 
 
-def table_row(
-    item: Run, history: Mapping[str, np.ndarray], metrics: Mapping[str, object], target: float
-) -> tuple[object, ...]:
-    """Return a row of the table, as HEAD names its cells."""
-    epochs = epochs_to_target(history["accuracy"], target)
-    floor, accuracy = metrics["classifier.loss_floor"], metrics["classifier.test.accuracy"]
-    return item.optimizer, item.loss_on, epochs, float(history["loss"][-1]), floor, accuracy
+def epochs_to_target(accuracies: np.ndarray, target: float) -> float:
+    """Return the first epoch whose accuracy is at least `target`, or infinity."""
+    reached = np.flatnonzero(accuracies >= target)
+    return float(reached[0]) if len(reached) else math.inf
+
+
+def format_range(values: tuple[float, float, float]) -> str:
+    """Return "median [lowest, highest]", with `-` for what is infinite."""
+    median, *ends = (format_value(None if math.isinf(value) else value) for value in values)
+    return "-" if median == "-" and ends == ["-", "-"] else f"{median} [{', '.join(ends)}]"
 
 
 if __name__ == "__main__":

@@ -91,14 +91,17 @@ def curves_figure(title: str, curves: Sequence[Curve]) -> Figure:
 
 
 def plot_accuracy(axes: Axes, accuracies: np.ndarray, style: dict[str, Any]) -> None:
-    """Plot accuracies, (epochs + 1,), against epoch + 1."""
-    axes.plot(np.arange(1, len(accuracies) + 1), accuracies, **style)
+    """Plot the median of accuracies, (n_seeds, epochs + 1), against epoch + 1."""
+    axes.plot(np.arange(1, accuracies.shape[1] + 1), np.median(accuracies, axis=0), **style)
 
 
 def draw_optimizer(
     axes: Axes, name: str, curves: Mapping[str, Mapping[str, np.ndarray]], target: float
 ) -> None:
-    """Draw the accuracy of optimizer `name` with each loss before those of all others in gray."""
+    """Draw the accuracy of optimizer `name` with each loss before those of all others in gray.
+
+    A line is the median over seeds, and the band around it reaches from the lowest to the highest.
+    """
     for by_name in curves.values():
         for accuracies in (by_name[other] for other in by_name if other != name):
             plot_accuracy(axes, accuracies, CONTEXT)
@@ -106,6 +109,9 @@ def draw_optimizer(
     for by_name, style in zip(curves.values(), LOSSES, strict=False):
         if name in by_name:
             plot_accuracy(axes, by_name[name], style)
+            low, high = by_name[name].min(axis=0), by_name[name].max(axis=0)
+            epochs = np.arange(1, len(low) + 1)
+            axes.fill_between(epochs, low, high, color=style["color"], alpha=0.15, linewidth=0)
     axes.set_xscale("log")
     write_plainly(axes.xaxis)
 
@@ -115,7 +121,7 @@ def optimizers_figure(
 ) -> Figure:
     """Return a figure with one panel an optimizer."""
     names = list(dict.fromkeys(name for by_name in curves.values() for name in by_name))
-    title = f"Accuracy on the training points by optimizer, learning rate {lr:g}"
+    title = f"Validation accuracy by optimizer, learning rate {lr:g}: median and range over seeds"
     figure, grid = panels(len(names), title)
     for axes, name, title in zip(grid, names, truncate(names), strict=True):
         draw_optimizer(axes, name, curves, target)
@@ -136,8 +142,8 @@ def draw_optimizers(
 ) -> None:
     """Draw accuracy against epoch for every optimizer and loss.
 
-    `curves` has, for each of one or two losses, the accuracies by epoch, (epochs + 1,), of each
-    optimizer; a dotted line marks the `target`.
+    `curves` has, for each of one or two losses, the accuracies of each optimizer by seed and epoch,
+    (n_seeds, epochs + 1); a dotted line marks the `target`.
     """
     with figure_style():
         save(optimizers_figure(curves, target, lr), path)

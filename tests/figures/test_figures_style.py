@@ -206,7 +206,7 @@ def test_legends_of_curves_stay_inside_the_figure(n_epochs, reference):
 
 
 def optimizer_curves(n_epochs=2):
-    steps = np.linspace(0.5, 0.9, n_epochs + 1)
+    steps = np.linspace(0.5, 0.9, n_epochs + 1) + np.array([[-0.1], [0], [0.02]])  # three seeds
     return {
         "probabilities": {"SGD": steps, "Adam": steps + 0.01},
         "logits": {"SGD": steps + 0.02, "Adam": steps + 0.03},
@@ -227,6 +227,11 @@ def test_each_optimizer_has_a_panel_with_both_losses_before_the_others():
     assert list(target.get_ydata()) == [0.95, 0.95]
     assert first.get_xydata().tolist() == [[1, 0.5], [2, 0.7], [3, 0.9]]
     assert second.get_ydata()[0] == 0.52
+    bands = [band.get_paths()[0].get_extents() for band in figure.axes[0].collections]
+    assert [(band.ymin, band.ymax) for band in bands] == [
+        pytest.approx((0.4, 0.92)),
+        pytest.approx((0.42, 0.94)),
+    ]
 
 
 @pytest.mark.parametrize("n_epochs", [1, 4, 1000])
@@ -240,6 +245,6 @@ def test_epochs_of_optimizers_are_plain_numbers(n_epochs):
 
 def test_optimizers_are_drawn_for_one_loss_alone(tmp_path):
     path = tmp_path / "optimizers.png"
-    curves.draw_optimizers(str(path), {"logits": {"SGD": np.array([0.5, 0.6])}}, 0.9, 0.1)
+    curves.draw_optimizers(str(path), {"logits": {"SGD": np.array([[0.5, 0.6]])}}, 0.9, 0.1)
     with Image.open(path) as image:
         assert image.format == "PNG"

@@ -1,163 +1,168 @@
 import csv
-import itertools
+import math
 import re
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.metrics import log_loss
 
-from conftest import run
+from conftest import call_stage
 from stages.core.errors import UserError
+from stages.core.params import read_params
+from stages.core.schema import TrainClassifier
+from stages.shared.metrics import read_history
+from stages.shared.models import load_classifier
+from stages.shared.tensors import load_tensors
 from tools import optimizers
-from tools.optimizers import Run, epochs_to_target, main, run_missing, table_row
-from tools.results import Result, list_experiments, open_repo, read_result
+from tools.optimizers import (
+    Run,
+    best_accuracy,
+    epochs_to_target,
+    format_range,
+    main,
+    make_section,
+    measures,
+    train_one,
+)
 
-SECTION = "train_classifier.optimizer"
-LOGITS = Run("SGD", "logits", lr=0.5, epochs=4)
+INFINITY, NAN = math.inf, math.nan
 
 
-def read_table():
-    with open(optimizers.TABLE, newline="") as file:
-        return list(csv.reader(file))
+def section_of(**changes):
+    params = read_params(TrainClassifier).train_classifier
+    values = {"name": "RMSprop", "loss_on": "logits", "seed": 3, "lr": 0.01, "epochs": 5} | changes
+    return make_section(params, **values)
+
+
+def test_run_is_that_of_the_stage(finished):
+    finished(
+        {
+            "train_classifier.seed": 3,
+            "train_classifier.loss_on": "logits",
+            "train_classifier.optimizer": {"name": "RMSprop", "lr": 0.01},
+        }
+    )
+    call_stage("train_classifier")
+    columns = ["epoch", "loss", "accuracy", "valid_loss", "valid_accuracy"]
+    history = read_history("metrics/train_classifier.csv", columns)
+    found = train_one(section_of())
+    np.testing.assert_array_equal(found.accuracies, history["valid_accuracy"])
+    assert found.cross_entropy == pytest.approx(history["valid_loss"][-1], rel=1e-5)
+
+
+def test_cross_entropy_is_that_of_the_probabilities_whatever_was_trained(finished):
+    """As scikit-learn computes it from the network that the stage wrote."""
+    found = train_one(section_of(seed=0, loss_on="probabilities", lr=1e-3))
+    tensors, _ = load_tensors("data/tensors/classification.safetensors")
+    network, _ = load_classifier("data/models/classifier.safetensors")
+    probabilities = network(tensors["X_valid"].double()).detach().numpy()
+    expected = log_loss(tensors["y_valid"].numpy(), probabilities)
+    assert found.cross_entropy == pytest.approx(expected, rel=1e-5)
+
+
+def test_training_that_diverges_has_no_last_accuracy(finished):
+    found = train_one(section_of(name="SGD", lr=1e30).model_copy(update={"dtype": "float32"}))
+    assert 0 <= found.accuracies[0] <= 1
+    assert math.isnan(found.accuracies[-1])
+    assert math.isnan(found.cross_entropy)
 
 
 def test_target_is_reached_at_the_first_epoch_not_below_it():
     assert epochs_to_target(np.array([0.1, 0.6, 0.5, 0.7]), 0.6) == 1
-    assert epochs_to_target(np.array([0.1, 0.6]), 0.61) is None
+    assert epochs_to_target(np.array([0.1, 0.6]), 0.61) == INFINITY
+    assert epochs_to_target(np.array([0.1, NAN]), 0.2) == INFINITY
 
 
-def test_row_has_the_final_loss_next_to_its_floor():
-    history = {"loss": np.array([2.0, 1.0]), "accuracy": np.array([0.5, 0.8])}
-    metrics = {"classifier.loss_floor": 0.25, "classifier.test.accuracy": 0.9}
-    assert table_row(LOGITS, history, metrics, 0.7) == ("SGD", "logits", 1, 1.0, 0.25, 0.9)
-
-
-def test_grid_is_run_once_and_shown(finished_copy, capsys):
-    main(["--only", "SGD,Adam,SGD", "--epochs", "2"])
-    first = capsys.readouterr()
-    assert first.err.count("optimizers: ") == 4
-    main(["--only", "SGD,Adam", "--epochs", "2"])
-    second = capsys.readouterr()
-    assert (second.err, second.out) == ("", first.out)
-
-    # The toy's accuracy, 0.5 + 0.125 epoch, reaches 0.99 * 0.75 after two epochs; its loss is 1.5.
-    head, *rows = read_table()
-    assert tuple(head) == optimizers.HEAD
-    assert rows == [
-        [name, loss_on, "2", "1.5", floor, "0.5"]
-        for (loss_on, floor), name in itertools.product(
-            [("probabilities", "0.25"), ("logits", "0.0")], ["SGD", "Adam"]
-        )
+def test_measures_are_median_and_range_over_seeds():
+    runs = [
+        Run(np.array([0.1, 0.8, 0.9]), 0.5),
+        Run(np.array([0.7, 0.8, 0.6]), 0.2),
+        Run(np.array([0.1, NAN, NAN]), NAN),
     ]
-    assert "| Adam | logits | 2 | 1.5 | 0 | 0.5 |" in first.out.splitlines()
-    with Image.open(optimizers.FIGURE) as image:
-        assert np.asarray(image.convert("L")).min() < 80
-    changed = run("git", "status", "--porcelain", cwd=finished_copy).stdout.split()
-    assert {*changed} - {"??", "M"} == {optimizers.TABLE, optimizers.FIGURE}
-
-    name = "optimizers-Adam-logits"
-    with open_repo() as repo:
-        result = read_result(repo, name, list_experiments()[name])
-    assert f"{SECTION}.momentum" not in result.parameters
-    assert result.parameters["train_classifier.snapshots"] == [0]
-
-
-def workspace():
-    parameters = {"seed": 0, f"{SECTION}.momentum": 0.9, f"{SECTION}.name": "Adam"}
-    return Result("workspace", parameters, {}, "code", ())
-
-
-def found():
-    parameters = {"seed": 0, **LOGITS.settings}
-    return Result(LOGITS.name, parameters, {}, "code", ())
-
-
-@pytest.fixture
-def asked(monkeypatch):
-    """Collect the commands of DVC instead of running them, beside one experiment."""
-    commands = []
-    monkeypatch.setattr(optimizers, "run_dvc", lambda *arguments: commands.append(arguments))
-    monkeypatch.setattr(optimizers, "list_experiments", lambda: {LOGITS.name: "1f"})
-    return commands
-
-
-def test_run_with_the_same_parameters_code_and_tables_is_not_repeated(asked):
-    run_missing([LOGITS], workspace(), {LOGITS.name: found()})
-    assert asked == []
+    assert measures(runs, 0.8) == [
+        (1, 1, INFINITY),
+        (0.6, -INFINITY, 0.9),
+        (0.5, 0.2, INFINITY),
+    ]
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"parameters": {"seed": 1}}, {"code": "other"}, {"custom_tables": (("a.csv", "1f"),)}],
+    ("values", "text"),
+    [
+        ((57.0, 9.0, 95.0), "57 [9, 95]"),
+        ((57.0, 9.0, INFINITY), "57 [9, -]"),
+        ((INFINITY, 9.0, INFINITY), "- [9, -]"),
+        ((INFINITY, INFINITY, INFINITY), "-"),
+        ((0.6, -INFINITY, 0.9), "0.6 [-, 0.9]"),
+    ],
 )
-def test_other_run_of_the_same_name_is_replaced(asked, change):
-    run_missing([LOGITS], workspace(), {LOGITS.name: replace(found(), **change)})
-    assert [command[:2] for command in asked] == [("exp", "remove"), ("exp", "run")]
+def test_range_shows_what_was_not_reached(values, text):
+    assert format_range(values) == text
 
 
-def test_run_sets_its_parameters_and_removes_other_arguments(asked):
-    run_missing([replace(LOGITS, optimizer="ASGD")], workspace(), {})
-    assert asked == [
-        (
-            *("exp", "run", "--temp", "--name", "optimizers-ASGD-logits"),
-            *("-S", "train_classifier.epochs=4"),
-            *("-S", "train_classifier.loss_on=logits"),
-            *("-S", "train_classifier.snapshots=[0]"),
-            *("-S", f"{SECTION}.name=ASGD"),
-            *("-S", f"{SECTION}.lr=0.5"),
-            *("-S", f"~{SECTION}.momentum"),
-        )
+def test_target_of_a_simulation_is_of_the_bayes_accuracy(finished):
+    """Phi(|d| / 2 std) for the two clusters at a distance of 0.6 sqrt(2), with std 0.25."""
+    expected = 0.5 * (1 + math.erf(0.6 * math.sqrt(2) / 0.5 / math.sqrt(2)))
+    assert best_accuracy({}) == pytest.approx(expected, abs=1e-6)
+
+
+def test_target_of_a_custom_table_is_of_the_best_median(finished, monkeypatch):
+    tensors, metadata = load_tensors("data/tensors/classification.safetensors")
+    custom = tensors, metadata.model_copy(update={"truth": None})
+    monkeypatch.setattr("stages.shared.tensors.load_tensors", lambda _: custom)
+    curves = {
+        "logits": {
+            "SGD": np.array([[0.1, 0.5], [0.2, 0.9], [0.3, 0.7]]),
+            "Adam": np.array([[0.4, NAN], [0.6, NAN], [0.5, NAN]]),
+        }
+    }
+    assert best_accuracy(curves) == 0.7
+
+
+def test_grid_is_trained_and_shown(finished, capsys):
+    main(["--only", "SGD,Adam,SGD", "--epochs", "2", "--seeds", "2"])
+    printed = capsys.readouterr().out.splitlines()
+    with open(optimizers.TABLE, newline="") as file:
+        head, *rows = csv.reader(file)
+    assert head[:5] == [
+        "optimizer",
+        "loss_on",
+        "epochs_to_target_median",
+        "epochs_to_target_lowest",
+        "epochs_to_target_highest",
     ]
-
-
-def present(monkeypatch, project, metrics):
-    """Present one run on probabilities and one on logits, with the accuracies 0.5 and 0.8."""
-    metrics = {"loss_floor": 0.25, "test": {"accuracy": 0.85}, **metrics}
-    project.write("metrics/evaluate.json", {"classifier": metrics})
-    project.write("metrics/train_classifier.csv", "epoch,loss,accuracy\n0,2,0.5\n1,1.5,0.8\n")
-    runs = [Run("SGD", loss_on, lr=0.5, epochs=1) for loss_on in optimizers.LOSSES]
-    for item in runs:
-        project.commit(item.name)
-    figures = []
-    monkeypatch.setattr("stages.figures.curves.draw_optimizers", lambda *args: figures.append(args))
-    optimizers.present(runs, 0.5)
-    (figure,) = figures
-    return figure
-
-
-def test_target_is_a_share_of_the_bayes_accuracy(monkeypatch, project):
-    _, _, target, lr = present(monkeypatch, project, {"bayes_accuracy": 0.75})
-    assert (target, lr) == (0.99 * 0.75, 0.5)
-    assert read_table()[1] == ["SGD", "probabilities", "1", "1.5", "0.25", "0.85"]
-
-
-def test_target_of_a_custom_table_is_a_share_of_the_best_accuracy(monkeypatch, project):
-    assert present(monkeypatch, project, {})[2] == pytest.approx(0.99 * 0.8)
-
-
-def test_figure_shows_the_accuracies_by_loss_and_optimizer(monkeypatch, project):
-    path, curves, *_ = present(monkeypatch, project, {})
-    assert path == optimizers.FIGURE
-    assert list(curves) == list(optimizers.LOSSES)
-    assert curves["logits"]["SGD"].tolist() == [0.5, 0.8]
-
-
-def test_history_is_found_in_a_subfolder_of_a_larger_repository(monkeypatch, subfolder):
-    assert list(present(monkeypatch, subfolder, {})[1]["logits"]["SGD"]) == [0.5, 0.8]
+    names = [("SGD", "probabilities"), ("Adam", "probabilities"), ("SGD", "logits")]
+    assert [tuple(row[:2]) for row in rows] == [*names, ("Adam", "logits")]
+    first, second = sorted(
+        train_one(section_of(name="Adam", seed=seed, lr=1e-3, epochs=2)).cross_entropy
+        for seed in range(2)
+    )
+    assert rows[3][8:] == [f"{value:.6g}" for value in ((first + second) / 2, first, second)]
+    assert len(printed) == 6
+    assert printed[5].startswith("| Adam | logits | ")
+    with Image.open(optimizers.FIGURE) as image:
+        assert np.asarray(image.convert("L")).min() < 80
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--only", "SGD,LBFGS"], "--only must list some of {ASGD, "),
+        (["--only", "sgd"], "--only must list some of .*; got 'sgd'. Did you mean 'SGD'?"),
         (["--epochs", "0"], "--epochs must be an integer >= 1; got 0."),
-        (["--lr", "nan"], "must be a number >= 0; got nan."),
-        (["--lr", "-1"], "must be a number >= 0; got -1.0."),
+        (["--seeds", "0"], "--seeds must be an integer >= 1; got 0."),
+        (["--lr", "-1"], "--lr must be a number from 0 to 1e30; got -1.0."),
+        (["--lr", "1e31"], "--lr must be a number from 0 to 1e30; got 1e+31."),
+        (["--lr", "nan"], "--lr must be a number from 0 to 1e30; got nan."),
     ],
 )
-def test_odd_settings_are_rejected_before_anything_is_run(project, asked, arguments, sentence):
-    project.commit()
-    with pytest.raises(UserError, match=re.escape(sentence)):
+def test_invalid_argument_is_rejected_in_one_sentence(article, arguments, sentence):
+    with pytest.raises(UserError, match=re.escape(sentence).replace(r"\.\*", ".*")):
         main(arguments)
-    assert asked == []
+
+
+def test_missing_tensors_are_reported(article):
+    with pytest.raises(
+        UserError, match=r"classification.safetensors is missing; run `dvc repro`\."
+    ):
+        main(["--epochs", "1"])
