@@ -21,7 +21,7 @@ from stages.core.device import check_device
 from stages.core.errors import UserError
 from stages.core.params import did_you_mean, read_params
 from stages.core.schema import STAGES, TrainClassifier, TrainRegression
-from stages.core.startup import skip_dynamo, without_gc
+from stages.core.startup import run_program, skip_dynamo, without_gc
 
 
 def run(stage: str) -> None:
@@ -53,9 +53,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except UserError as error:
-        sys.exit(str(error))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run_program(lambda: main(sys.argv[1:]))

@@ -31,6 +31,7 @@ from stages.shared.metrics import round_numbers, write_json
 from stages.shared.scaling import Scaling
 from stages.shared.splits import (
     SPLITS,
+    TEST,
     TRAIN,
     VALID,
     hash_rows,
@@ -179,7 +180,8 @@ def split(params: TableParams, table: Table, classes: np.ndarray | None = None) 
             rows = np.flatnonzero(parts == TRAIN)
             hashes = row_hashes(table, params.seed)[rows]
             check_distinct(hashes, table.path, "rows with split train")
-            parts[rows[split_by_hash(hashes, params.valid_fraction, 0) == VALID]] = VALID
+            drawn = split_by_hash(hashes, 0, params.valid_fraction) == TEST
+            parts[rows[drawn]] = VALID
         return parts
     if params.split == "last":
         check_distinct(np.arange(len(table.target)), table.path, "rows")
@@ -192,12 +194,17 @@ def split(params: TableParams, table: Table, classes: np.ndarray | None = None) 
     if classes is None:
         check_distinct(hashes, table.path, "distinct rows")
         return split_by_hash(hashes, *fractions)
-    parts = np.empty(len(classes), dtype=np.int64)
+    parts = np.full(len(classes), TRAIN)
     for number in range(classes.max() + 1):
         rows = np.flatnonzero(classes == number)
-        label = table.target[rows[0]]
-        check_distinct(hashes[rows], table.path, f"distinct rows of each class; {label}")
-        parts[rows] = split_by_hash(hashes[rows], *fractions)
+        if len(np.unique(hashes[rows])) >= len(SPLITS):  # a rarer class is for training only
+            parts[rows] = split_by_hash(hashes[rows], *fractions)
+    if (parts == TRAIN).all():
+        raise UserError(
+            f"{table.path} must have a class of three or more distinct rows; the target "
+            f"{params.target} has {classes.max() + 1} classes in {len(classes)} rows. Choose "
+            "another target."
+        )
     return parts
 
 
@@ -316,7 +323,7 @@ def report(
         counts["dropped_rows"] = table.n_dropped
     if params.missing == "impute":
         counts["imputed_values"] = table.n_missing
-    notes = dict(describe_preparation(params, table, counts, metadata))
+    notes = dict(describe_preparation(params, table, parts, counts, metadata))
     sizes = ", ".join(f"{counts[f'{part}_rows']} {part}" for part in SPLITS)
     n_features = counts["features"]
     print(f"{table.path}: {sizes} rows; {n_features} feature{'s' * (n_features > 1)}")
@@ -326,23 +333,31 @@ def report(
 
 
 def describe_preparation(
-    params: TableParams, table: Table, counts: dict[str, int], metadata: Metadata
+    params: TableParams,
+    table: Table,
+    parts: np.ndarray,
+    counts: dict[str, int],
+    metadata: Metadata,
 ) -> Iterator[tuple[str, str]]:
     """Yield (subject, text) of what was done to a table, and of what may be wrong with it."""
     yield "split", "column" if table.parts is not None else params.split
     if metadata.labels:
         labels, sizes = np.unique(table.target, return_counts=True)
         yield "classes", shorten([f"{label} {n}" for label, n in zip(labels, sizes, strict=True)])
+        tested = np.isin(labels, table.target[parts != TRAIN])
+        if not tested.all():
+            rare = shorten([str(label) for label in labels[~tested]])
+            yield "rare", f"{rare}: too few distinct rows, all of them for training"
     if table.left_out:
         left_out = [f"{name or 'a column'} ({why})" for name, why in table.left_out.items()]
-        yield "left_out", shorten(left_out, 120)
+        yield "left_out", shorten(left_out)
     if categories := [column for column in metadata.columns if column.categories]:
         yield (
             "one_hot",
             shorten([f"{column.name} ({shorten(column.categories)})" for column in categories]),
         )
     if table.n_dropped:
-        yield "dropped", f"{table.n_dropped} rows with missing values"
+        yield "dropped", f"{count_rows(table.n_dropped)} with missing values"
     if table.n_missing:
         n_missing = {name: is_missing(values).sum() for name, values in table.features.items()}
         fills = [
@@ -354,12 +369,12 @@ def describe_preparation(
         ]
         yield "imputed", shorten(fills)
     if counts["duplicate_rows"]:
-        yield "duplicates", f"{counts['duplicate_rows']} rows repeat an earlier one"
+        yield "duplicates", f"{count_rows(counts['duplicate_rows'])} equal to an earlier one"
     if counts["leaked_rows"]:
         yield (
             "leakage",
-            f"{counts['leaked_rows']} validation and test rows are also training rows; split: "
-            "random keeps equal rows together",
+            f"{count_rows(counts['leaked_rows'])} for validation or testing equal to one for "
+            "training; split: random keeps equal rows together",
         )
     if ids := [name for name, values in table.features.items() if is_id(values)]:
         yield (
@@ -367,6 +382,11 @@ def describe_preparation(
             f"{shorten(ids)} has a different integer in every row; list the features without it if "
             "it is an id",
         )
+
+
+def count_rows(number: int) -> str:
+    """Return a number of rows as text."""
+    return "1 row" if number == 1 else f"{number} rows"
 
 
 def is_id(values: np.ndarray) -> bool:

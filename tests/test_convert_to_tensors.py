@@ -11,7 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
-from sklearn.preprocessing import StandardScaler
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from conftest import Change, call_stage, feature_columns, params_of
 from stages.convert_to_tensors import (
@@ -26,8 +29,13 @@ from stages.core.errors import UserError
 from stages.core.schema import TableParams
 from stages.generate_data import CLASSIFICATION as RAW_CLASSIFICATION
 from stages.generate_data import REGRESSION as RAW_REGRESSION
-from stages.shared.metadata import ClassificationTruth, Metadata, RegressionTruth
-from stages.shared.splits import make_generator
+from stages.shared.metadata import (
+    ClassificationTruth,
+    FeatureColumn,
+    Metadata,
+    RegressionTruth,
+)
+from stages.shared.splits import SPLITS
 from stages.shared.tensors import load_tensors
 
 
@@ -50,19 +58,20 @@ def table_params(task: str, path: str, **changes: Any) -> TableParams:
 
 
 def convert(
-    task: str, content: str | dict[str, Any], **changes: Any
+    task: str, content: str | dict[str, Any] | pd.DataFrame, **changes: Any
 ) -> tuple[dict[str, list], Metadata]:
     """Write a table with the target t; return the values of its tensors and their metadata."""
-    if isinstance(content, dict):
-        pd.DataFrame(content).to_csv("my.csv", index=False)
-    else:
+    if isinstance(content, str):
         Path("my.csv").write_text(content)
+    else:
+        pd.DataFrame(content).to_csv("my.csv", index=False)
     function = {"regression": convert_regression, "classification": convert_classification}[task]
-    tensors, metadata = function(table_params(task, "my.csv", **changes))
-    return {name: tensor.tolist() for name, tensor in tensors.items()}, metadata
+    converted = function(table_params(task, "my.csv", **changes))
+    tensors = {name: tensor.tolist() for name, tensor in converted.tensors.items()}
+    return tensors, converted.metadata
 
 
-def error_of(task: str, content: str | dict[str, Any], **changes: Any) -> str:
+def error_of(task: str, content: str | dict[str, Any] | pd.DataFrame, **changes: Any) -> str:
     with pytest.raises(UserError) as error:
         convert(task, content, **changes)
     return str(error.value)
@@ -74,7 +83,7 @@ def error_of(task: str, content: str | dict[str, Any], **changes: Any) -> str:
 def test_tensors_of_the_regression_have_the_promised_dtypes_and_shapes(generated: Change) -> None:
     call_stage("convert_to_tensors")
     tensors = load_file(REGRESSION)
-    assert set(tensors) == {"x_train", "y_train", "x_test", "y_test"}
+    assert set(tensors) == {f"{name}_{part}" for name in "xy" for part in SPLITS}
     assert {tensor.dtype for tensor in tensors.values()} == {torch.float64}
     assert {tuple(tensor.shape) for tensor in tensors.values()} == {(8,)}
 
@@ -85,6 +94,8 @@ def test_tensors_of_the_classes_have_the_promised_dtypes_and_shapes(generated: C
     assert {name: (t.dtype, tuple(t.shape)) for name, t in tensors.items()} == {
         "X_train": (torch.float32, (8, 2)),
         "y_train": (torch.int64, (8,)),
+        "X_valid": (torch.float32, (8, 2)),
+        "y_valid": (torch.int64, (8,)),
         "X_test": (torch.float32, (8, 2)),
         "y_test": (torch.int64, (8,)),
     }
@@ -93,7 +104,7 @@ def test_tensors_of_the_classes_have_the_promised_dtypes_and_shapes(generated: C
 def test_tensors_of_the_regression_hold_every_bit_of_the_table(generated: Change) -> None:
     call_stage("convert_to_tensors")
     table, tensors = pd.read_parquet(RAW_REGRESSION), load_file(REGRESSION)
-    for split in ("train", "test"):
+    for split in SPLITS:
         rows = table[table["split"] == split]
         np.testing.assert_array_equal(tensors[f"x_{split}"].numpy(), rows["x"])
         np.testing.assert_array_equal(tensors[f"y_{split}"].numpy(), rows["y"])
@@ -109,76 +120,151 @@ def test_tensors_of_the_classes_hold_the_table(generated: Change) -> None:
 
 
 def test_several_features_of_the_regression_are_a_matrix(folder: None) -> None:
-    tensors, metadata = convert("regression", "a,b,split,t\n1,2,train,3\n4,5,test,6\n")
-    assert tensors == {"x_train": [[1, 2]], "y_train": [3], "x_test": [[4, 5]], "y_test": [6]}
+    tensors, metadata = convert("regression", "a,b,split,t\n1,2,train,3\n4,5,test,6\n7,8,valid,9\n")
+    assert (tensors["x_train"], tensors["y_train"]) == ([[1, 2]], [3])
+    assert (tensors["x_valid"], tensors["y_valid"]) == ([[7, 8]], [9])
+    assert (tensors["x_test"], tensors["y_test"]) == ([[4, 5]], [6])
     assert metadata == Metadata(task="regression", columns=feature_columns("a", "b"), target="t")
 
 
 def test_classes_are_numbered_in_the_order_of_their_labels(folder: None) -> None:
-    content = "a,t,split\n1,v,train\n2,u,train\n3,w,train\n4,v,test\n"
+    content = "a,t,split\n1,v,train\n2,u,train\n3,w,train\n4,v,test\n5,v,valid\n"
     tensors, metadata = convert("classification", content)
     assert metadata.labels == ("u", "v", "w")
     assert (tensors["y_train"], tensors["y_test"]) == ([1, 0, 2], [1])
 
 
 def test_labels_that_are_integers_are_ordered_as_such(folder: None) -> None:
-    content = "a,t,split\n1,10,train\n2,9,train\n3,-1,train\n4,9,test\n"
+    content = "a,t,split\n1,10,train\n2,9,train\n3,-1,train\n4,9,test\n5,9,valid\n"
     tensors, metadata = convert("classification", content)
     assert metadata.labels == (-1, 9, 10)
     assert (tensors["y_train"], tensors["y_test"]) == ([2, 1, 0], [1])
 
 
 def test_columns_come_in_the_order_of_the_features(folder: None) -> None:
-    content = "a,b,c,split,t\n1,2,9,train,u\n3,4,9,train,v\n5,6,9,test,u\n"
+    content = "a,b,c,split,t\n1,2,9,train,u\n3,4,9,train,v\n5,6,9,test,u\n7,8,9,valid,u\n"
     tensors, metadata = convert("classification", content, features=["b", "a"])
     assert metadata.features == ("b", "a")
     assert tensors["X_train"] == [[2, 1], [4, 3]]
 
 
-# The split
+# The parts
 
 
 @pytest.mark.parametrize("task", ["regression", "classification"])
 def test_column_split_is_kept_and_rows_may_be_mixed(folder: None, task: str) -> None:
-    content = "a,t,split\n1,0,train\n2,1,test\n3,1,train\n4,0,test\n"
-    for changes in ({}, {"test_fraction": 0.9, "seed": 5}):
+    content = "a,t,split\n1,0,train\n2,1,test\n3,1,train\n4,0,test\n5,0,valid\n"
+    for changes in ({}, {"test_fraction": 0.7, "seed": 5}):
         tensors, _ = convert(task, content, **changes)
         assert np.ravel(next(iter(tensors.values()))).tolist() == [1, 3]
-        assert (tensors["y_train"], tensors["y_test"]) == ([0, 1], [1, 0])
+        assert [tensors[f"y_{part}"] for part in SPLITS] == [[0, 1], [0], [1, 0]]
 
 
-@pytest.mark.parametrize(("seed", "rows"), [(0, [1, 4, 12, 14]), (7, [1, 3, 5, 11])])
-def test_table_without_a_split_is_split_from_the_seed(
-    folder: None, seed: int, rows: list[int]
+def test_validation_rows_are_drawn_from_the_training_rows_where_a_split_has_none(
+    folder: None,
 ) -> None:
-    content = {"a": range(20), "t": np.arange(20) % 7}
-    tensors, _ = convert("regression", content, seed=seed)
-    assert tensors["x_test"] == rows
-    assert tensors["x_train"] == sorted(set(range(20)) - set(rows))
+    parts = np.where(np.arange(50) < 40, "train", "test")
+    content = {"a": np.arange(50) / 7, "t": np.arange(50) % 7, "split": parts}
+    tensors, _ = convert("regression", content, valid_fraction=0.25)
+    assert [len(tensors[f"y_{part}"]) for part in SPLITS] == [30, 10, 10]
+    rows = np.round(np.array(tensors["x_train"] + tensors["x_valid"]) * 7)
+    assert sorted(rows) == list(range(40))
+    assert np.round(np.array(tensors["x_test"]) * 7).tolist() == list(range(40, 50))
 
 
-def test_classes_without_a_split_are_split_one_by_one_from_the_seed(folder: None) -> None:
-    y = np.arange(20) % 3
-    tensors, _ = convert("classification", {"a": range(20), "t": y}, test_fraction=0.3, seed=4)
-    expected: list[int] = []
-    for number in range(3):
-        rows = np.flatnonzero(y == number)
-        expected += rows[make_generator(4, 1, 2, number).permutation(len(rows))[:2]].tolist()
-    assert np.ravel(tensors["X_test"]).tolist() == sorted(expected)
-    assert sorted(np.ravel(tensors["X_train"] + tensors["X_test"])) == list(range(20))
+def test_random_parts_depend_on_the_seed_and_on_nothing_else(folder: None) -> None:
+    content = pd.DataFrame({"a": np.arange(40) / 7, "b": 1.0, "t": np.arange(40) % 7})
+    rows = [sorted(convert("regression", content, seed=seed)[0]["x_test"]) for seed in (0, 0, 1)]
+    assert len(rows[0]) == 8
+    assert rows[0] == rows[1] != rows[2]
+    shuffled = content.sample(frac=1, random_state=0)
+    tensors, _ = convert("regression", shuffled, features=["b", "a"])
+    assert sorted([a, b] for b, a in tensors["x_test"]) == rows[0]
 
 
-def test_split_of_classes_is_that_of_the_first_version(folder: None) -> None:
-    content = {"a": range(20), "t": np.arange(20) % 3}
-    tensors, _ = convert("classification", content, test_fraction=0.3)
-    assert np.ravel(tensors["X_test"]).tolist() == [6, 7, 8, 10, 11, 15]
+def test_random_parts_have_every_class_in_its_proportion(folder: None) -> None:
+    content = {"a": np.arange(100) / 7, "t": ["u"] * 20 + ["v"] * 80}
+    tensors, _ = convert("classification", content, test_fraction=0.3, valid_fraction=0.1)
+    counts = {part: np.bincount(tensors[f"y_{part}"]).tolist() for part in SPLITS}
+    assert counts == {"train": [12, 48], "valid": [2, 8], "test": [6, 24]}
 
 
-def test_split_is_stratified(folder: None) -> None:
-    content = {"a": range(40), "t": ["u"] * 10 + ["v"] * 30}
-    tensors, _ = convert("classification", content, test_fraction=0.3)
-    assert np.bincount(tensors["y_test"]).tolist() == [3, 9]
-    assert np.bincount(tensors["y_train"]).tolist() == [7, 21]
+def test_equal_rows_are_in_one_part(folder: None) -> None:
+    content = pd.DataFrame({"a": np.arange(300) % 100 / 7, "t": np.arange(300) % 2})
+    tensors, _ = convert("classification", content)
+    parts = [set(np.ravel(tensors[f"X_{part}"]).tolist()) for part in SPLITS]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 100
+
+
+def test_last_rows_are_for_testing(folder: None) -> None:
+    content = {"a": np.arange(10) / 7, "t": np.arange(10) % 3}
+    tensors, _ = convert("regression", content, split="last", valid_fraction=0.3)
+    assert [tensors[f"y_{part}"] for part in SPLITS] == [[0, 1, 2, 0, 1], [2, 0, 1], [2, 0]]
+
+
+def test_groups_are_in_one_part(folder: None) -> None:
+    groups = [f"g{number % 30}" for number in range(300)]
+    content = {"g": groups, "a": np.arange(300) / 7, "t": np.arange(300) % 30}
+    tensors, metadata = convert("regression", content, split="group:g")
+    assert metadata.features == ("a",)
+    parts = [set(tensors[f"y_{part}"]) for part in SPLITS]
+    assert sorted(map(len, parts)) == [6, 6, 18]
+    assert len(set.union(*parts)) == 30
+
+
+# Missing values and text
+
+PEOPLE = pd.DataFrame(
+    {
+        "age": [20, np.nan, 40, 60, 90, 7],
+        "sex": ["f", "m", None, "m", "x", "f"],
+        "t": [1.0, 2, 3, 4, 5, 6],
+        "split": ["train", "train", "train", "train", "valid", "test"],
+    }
+)
+
+
+def test_missing_values_are_imputed_from_the_training_part(folder: None) -> None:
+    tensors, metadata = convert("regression", PEOPLE, missing="impute")
+    assert metadata.columns == (
+        FeatureColumn(name="age", fill=40.0),
+        FeatureColumn(name="sex", categories=("f", "m"), fill="m"),
+    )
+    assert metadata.features == ("age", "sex=f", "sex=m")
+    assert tensors["x_train"] == [[20, 1, 0], [40, 0, 1], [40, 0, 1], [60, 0, 1]]
+    assert tensors["x_valid"] == [[90, 0, 0]]  # a category that training does not know
+    assert tensors["x_test"] == [[7, 1, 0]]
+
+
+def test_rows_with_missing_values_are_dropped(folder: None) -> None:
+    tensors, metadata = convert("regression", PEOPLE, missing="drop")
+    assert tensors["x_train"] == [[20, 1, 0], [60, 0, 1]]
+    assert (metadata.missing, metadata.columns[0].fill) == ("drop", None)
+
+
+def test_imputation_is_that_of_scikit_learn(folder: None) -> None:
+    generator = np.random.default_rng(0)
+    values = np.where(generator.random(60) < 0.3, np.nan, generator.standard_normal(60))
+    texts = np.where(generator.random(60) < 0.3, None, generator.choice(["u", "v", "w"], 60))
+    split = np.array(["test", "valid", "train"] * 20)
+    content = pd.DataFrame({"a": values, "c": texts, "t": np.arange(60), "split": split})
+    tensors, _ = convert("regression", content, missing="impute")
+    train = content[split == "train"]
+    theirs = ColumnTransformer(
+        [
+            ("a", SimpleImputer(strategy="median"), ["a"]),
+            (
+                "c",
+                make_pipeline(
+                    SimpleImputer(strategy="most_frequent", missing_values=np.nan),
+                    OneHotEncoder(handle_unknown="ignore", sparse_output=False),
+                ),
+                ["c"],
+            ),
+        ]
+    ).fit(train)
+    np.testing.assert_array_equal(tensors["x_train"], theirs.transform(train))
+    np.testing.assert_array_equal(tensors["x_test"], theirs.transform(content[split == "test"]))
 
 
 # The scaling
@@ -186,8 +272,8 @@ def test_split_is_stratified(folder: None) -> None:
 
 def test_scaling_is_of_the_training_part_as_in_scikit_learn(folder: None) -> None:
     X = np.random.default_rng(0).standard_normal((40, 2)) * [3, 100] + [7, 0]
-    split = np.where(np.arange(40) % 4 == 0, "test", "train")
-    content = {"a": X[:, 0], "b": X[:, 1], "t": X[:, 0], "split": split}
+    split = np.array(["test", "valid", "train", "train"] * 10)
+    content = {"a": X[:, 0], "b": X[:, 1], "t": X[:, 0] + 1e7, "split": split}
     tensors, metadata = convert("regression", content, standardize=True)
     theirs = StandardScaler().fit(X[split == "train"])
     np.testing.assert_allclose(tensors["x_train"], theirs.transform(X[split == "train"]), atol=1e-6)
@@ -195,6 +281,27 @@ def test_scaling_is_of_the_training_part_as_in_scikit_learn(folder: None) -> Non
     assert metadata.scaling is not None
     assert metadata.scaling.mean == pytest.approx(theirs.mean_, rel=1e-8)
     assert metadata.scaling.scale == pytest.approx(theirs.scale_, rel=1e-8)
+    y = content["t"]
+    assert metadata.target_mean == pytest.approx(y[split == "train"].mean(), rel=1e-15)
+    np.testing.assert_allclose(tensors["y_test"], y[split == "test"] - metadata.target_mean)
+    assert np.mean(tensors["y_train"]) == pytest.approx(0, abs=1e-8)
+
+
+def test_target_is_centered_only_where_features_are_scaled(folder: None) -> None:
+    content = {"a": np.arange(20) / 7, "t": np.arange(20) + 5}
+    assert convert("regression", content)[1].target_mean is None
+    assert convert("regression", content, standardize=True)[1].target_mean is not None
+
+
+def test_features_that_float32_would_merge_are_rejected(folder: None) -> None:
+    content = {"seconds": 1_700_000_000 + np.arange(40) * 100, "t": np.arange(40) % 2}
+    assert error_of("classification", content, features=["seconds"]) == (
+        "my.csv: features are stored as float32, which would merge different values of seconds. "
+        "Set standardize: true for the table in params.yaml."
+    )
+    tensors, _ = convert("classification", content, features=["seconds"], standardize=True)
+    values = np.sort(np.concatenate([np.ravel(tensors[f"X_{part}"]) for part in SPLITS]))
+    np.testing.assert_allclose(np.diff(values), values[1] - values[0], rtol=1e-4)
 
 
 @pytest.mark.parametrize("task", ["regression", "classification"])
@@ -218,7 +325,6 @@ def test_simulated_tables_bring_their_truth(generated: Change) -> None:
         seed=0,
         n_samples_per_class=4,
         n_valid_per_class=4,
-        n_valid_per_class=4,
         n_test_per_class=4,
         centers=((0.2, 0.2), (0.8, 0.8)),
         std=0.25,
@@ -236,14 +342,25 @@ def copy_table(path: str, extra_rows: int = 0, drop: tuple[str, ...] = ()) -> st
 def test_truth_survives_a_copy_of_the_file(generated: Change) -> None:
     shutil.copy(RAW_REGRESSION, "copy.parquet")
     params = table_params("regression", "copy.parquet", target="y")
-    assert convert_regression(params)[1].truth is not None
+    assert convert_regression(params).metadata.truth is not None
+
+
+def test_table_of_several_chunks_brings_its_truth_and_all_rows(
+    generated: Change, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stages.shared.table_files.BATCH", 5)
+    converted = convert_classification(
+        table_params("classification", RAW_CLASSIFICATION, target="label")
+    )
+    assert converted.metadata.truth is not None
+    assert [len(converted.tensors[f"y_{part}"]) for part in SPLITS] == [8, 8, 8]
 
 
 def test_table_that_was_written_anew_has_no_truth(generated: Change) -> None:
     path = copy_table(RAW_CLASSIFICATION, drop=("split",))
-    tensors, metadata = convert_classification(table_params("classification", path, target="label"))
-    assert len(tensors["y_test"]) == 4  # 20 % of the 8 of each class
-    assert metadata.truth is None
+    converted = convert_classification(table_params("classification", path, target="label"))
+    assert len(converted.tensors["y_test"]) == 4  # 20 % of the 12 of each class
+    assert converted.metadata.truth is None
 
 
 @pytest.mark.parametrize("extra_rows", [-1, 1])
@@ -251,32 +368,33 @@ def test_table_with_rows_removed_or_appended_has_no_truth(
     generated: Change, extra_rows: int
 ) -> None:
     path = copy_table(RAW_REGRESSION, extra_rows)
-    assert convert_regression(table_params("regression", path, target="y"))[1].truth is None
+    params = table_params("regression", path, target="y")
+    assert convert_regression(params).metadata.truth is None
     path = copy_table(RAW_CLASSIFICATION, extra_rows)
     params = table_params("classification", path, target="label")
-    assert convert_classification(params)[1].truth is None
+    assert convert_classification(params).metadata.truth is None
 
 
 def test_other_target_has_no_truth(generated: Change) -> None:
     params = table_params("regression", RAW_REGRESSION, target="x")
-    assert convert_regression(params)[1].truth is None
+    assert convert_regression(params).metadata.truth is None
 
 
 @pytest.mark.parametrize("features", [["x1"], ["x2", "x1"]])
 def test_other_features_have_no_truth(generated: Change, features: list[str]) -> None:
     params = table_params("classification", RAW_CLASSIFICATION, target="label", features=features)
-    assert convert_classification(params)[1].truth is None
+    assert convert_classification(params).metadata.truth is None
 
 
 def test_truth_of_the_other_task_is_not_taken(generated: Change) -> None:
     params = table_params("regression", RAW_CLASSIFICATION, target="x1", features=["x2"])
-    assert convert_regression(params)[1].truth is None
+    assert convert_regression(params).metadata.truth is None
 
 
 def test_table_that_pandas_wrote_again_has_no_truth(generated: Change) -> None:
     pd.read_parquet(RAW_REGRESSION).assign(y=0.5).to_parquet("my.parquet", index=False)
     params = table_params("regression", "my.parquet", target="x", features=["y"])
-    assert convert_regression(params)[1].truth is None
+    assert convert_regression(params).metadata.truth is None
 
 
 @pytest.mark.parametrize("truth", ["", "{", "{}", '{"seed": 0}'])
@@ -286,7 +404,7 @@ def test_description_that_is_none_of_ours_is_ignored(generated: Change, truth: s
     table = pq.read_table(RAW_REGRESSION).replace_schema_metadata(described)
     pq.write_table(table, "my.parquet")
     params = table_params("regression", "my.parquet", target="y")
-    assert convert_regression(params)[1].truth is None
+    assert convert_regression(params).metadata.truth is None
 
 
 # What is rejected; the sentences on values of a table: test_tables.py
@@ -305,32 +423,77 @@ def test_single_class_is_rejected(folder: None) -> None:
     )
 
 
-def test_class_of_a_single_row_is_rejected(folder: None) -> None:
-    assert error_of("classification", "a,t\n1,r\n2,r\n3,s\n") == (
-        "my.csv: every class must have two or more rows, one to train on and one to test; in "
-        "column t, s has only row 3."
+FEW = "one to train on, one to validate and one to test; it has"
+
+
+@pytest.mark.parametrize(
+    ("task", "content", "changes", "sentence"),
+    [
+        ("regression", "a,t\n1,5\n2,6\n1,5\n", {}, f"distinct rows, {FEW} 2"),
+        ("regression", "a,t\n1,5\n2,6\n", {"split": "last"}, f"rows, {FEW} 2"),
+        (
+            "regression",
+            "a,g,t\n1,u,5\n2,v,6\n3,u,7\n",
+            {"split": "group:g"},
+            f"groups, {FEW} 2",
+        ),
+        (
+            "regression",
+            "a,t,split\n1,5,train\n2,6,test\n3,7,train\n",
+            {},
+            f"rows with split train, {FEW} 2",
+        ),
+    ],
+)
+def test_table_that_cannot_be_split_is_rejected(
+    folder: None, task: str, content: str, changes: dict[str, Any], sentence: str
+) -> None:
+    assert error_of(task, content, **changes) == (
+        f"my.csv must have three or more {sentence}. Add rows, or a column split."
     )
 
 
+def test_target_of_which_every_class_is_rare_is_rejected(folder: None) -> None:
+    assert error_of("classification", {"a": np.arange(9) / 7, "t": np.arange(9) // 2}) == (
+        "my.csv must have a class of three or more distinct rows; the target t has 5 classes in 9 "
+        "rows. Choose another target."
+    )
+
+
+def test_rare_class_is_for_training_only_and_named(folder: None) -> None:
+    content = "a,t\n" + "".join(f"{row / 7},r\n" for row in range(10)) + "9,s\n9,u\n8,u\n"
+    Path("my.csv").write_text(content)
+    converted = convert_classification(table_params("classification", "my.csv"))
+    assert converted.tensors["y_train"].bincount().tolist() == [6, 1, 2]
+    assert converted.tensors["y_test"].tolist() == [0, 0]
+    assert converted.notes["rare"] == "s, u: too few distinct rows, all of them for training"
+
+
 def test_class_without_a_training_row_is_rejected(folder: None) -> None:
-    content = "a,t,split\n1,r,train\n2,r,test\n3,s,test\n"
+    content = "a,t,split\n1,r,train\n2,r,test\n3,s,test\n4,r,valid\n"
     assert error_of("classification", content) == (
-        "my.csv: every class must have a row with split train; in column t, s has none."
+        "my.csv: every class must have a training row; in column t, s has none. Change the split."
     )
 
 
 def test_class_without_a_test_row_is_accepted(folder: None) -> None:
-    tensors, _ = convert("classification", "a,t,split\n1,r,train\n2,r,test\n3,s,train\n")
-    assert tensors["y_test"] == [0]
+    content = "a,t,split\n1,r,train\n2,r,test\n3,s,train\n4,r,valid\n"
+    assert convert("classification", content)[0]["y_test"] == [0]
 
 
-@pytest.mark.parametrize("task", ["regression", "classification"])
-@pytest.mark.parametrize("word", ["tset", ""])
-def test_wrong_word_in_the_split_is_rejected(folder: None, task: str, word: str) -> None:
-    content = f"a,t,split\n1,0,train\n2,1,{word}\n3,1,train\n4,0,test\n"
-    assert error_of(task, content) == (
-        f"my.csv: row 2, column split must be train or test; got '{word}'. Correct the table, or "
-        "rename the column to have the table split at random."
+def test_feature_without_values_to_train_on_is_rejected(folder: None) -> None:
+    content = "a,b,t,split\n1,,1,train\n2,5,2,valid\n3,6,3,test\n"
+    assert error_of("regression", content, missing="impute") == (
+        "my.csv: every feature must have values in the training part; b has none. Leave it out of "
+        "the features."
+    )
+
+
+def test_feature_named_as_a_category_is_rejected(folder: None) -> None:
+    content = {"c": ["u", "v"] * 5, "c=u": np.arange(10) / 7, "t": np.arange(10)}
+    assert error_of("regression", content) == (
+        "my.csv: features must have distinct names; c=u is both a column and a category of "
+        "another. Rename the column."
     )
 
 
@@ -352,16 +515,39 @@ def test_metrics_describe_each_tensor_as_the_article_does(generated: Change) -> 
     x = load_file(REGRESSION)["x_train"]
     first = {"tensor": "x_train", "class": "torch.Tensor", "dtype": "torch.float64", "shape": [8]}
     assert descriptions[0] == first | {"first_ten": pytest.approx(x.tolist(), rel=1e-5)}
-    assert [item["tensor"] for item in descriptions] == ["x_train", "y_train", "x_test", "y_test"]
+    assert [item["tensor"] for item in descriptions[::2]] == ["x_train", "x_valid", "x_test"]
 
 
 def test_metrics_count_rows_features_and_classes(generated: Change) -> None:
     generated({"convert_to_tensors.classification.features": ["x1"]})
     call_stage("convert_to_tensors")
-    assert json.loads(Path(METRICS).read_text())["convert_to_tensors"] == {
-        "regression": {"train_rows": 8, "test_rows": 8, "features": 1},
-        "classification": {"train_rows": 8, "test_rows": 8, "features": 1, "classes": 2},
+    content = json.loads(Path(METRICS).read_text())
+    rows = {f"{part}_rows": 8 for part in SPLITS} | {"duplicate_rows": 0, "leaked_rows": 0}
+    assert content["convert_to_tensors"] == {
+        "regression": rows | {"features": 1},
+        "classification": rows | {"features": 1, "classes": 2},
     }
+    assert content["preparation"]["regression"] == {"split": "column"}
+
+
+def test_metrics_count_what_was_done_to_the_rows(folder: None) -> None:
+    frame = pd.concat([PEOPLE, PEOPLE.iloc[:1].assign(split="test")])
+    frame.to_csv("my.csv", index=False)
+    counts = {
+        missing: convert_regression(table_params("regression", "my.csv", missing=missing)).counts
+        for missing in ("drop", "impute")
+    }
+    assert counts["drop"] == {
+        "train_rows": 2,
+        "valid_rows": 1,
+        "test_rows": 2,
+        "features": 3,
+        "duplicate_rows": 1,
+        "leaked_rows": 1,
+        "dropped_rows": 2,
+    }
+    assert counts["impute"]["imputed_values"] == 2
+    assert counts["impute"]["train_rows"] == 4
 
 
 def test_no_more_than_ten_values_are_described() -> None:
@@ -375,20 +561,34 @@ def test_tables_and_tensors_are_printed(
     capsys.readouterr()
     call_stage("convert_to_tensors")
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:2] == [
-        "data/raw/regression.parquet: 16 rows, 8 of them for testing, 1 feature",
-        "data/raw/classification.parquet: 16 rows, 8 of them for testing, 2 features",
+    assert lines[:5] == [
+        "data/raw/regression.parquet: 8 train, 8 valid, 8 test rows; 1 feature",
+        "  split: column",
+        "data/raw/classification.parquet: 8 train, 8 valid, 8 test rows; 2 features",
+        "  split: column",
+        "  classes: 0 12, 1 12",
     ]
-    assert lines[2].startswith("x_train: torch.Tensor torch.float64 [8] [0.0, 0.142857")
-    assert lines[-1] == "convert_to_tensors: 8 tensors from 2 tables"
-    assert len(lines) == 11
+    assert lines[5].startswith("x_train: torch.Tensor torch.float64 [8] [0.0, 0.142857")
+    assert lines[-1] == "convert_to_tensors: 12 tensors from 2 tables"
+    assert len(lines) == 18
 
 
-def test_columns_that_are_left_out_are_printed(
+def test_what_was_done_to_a_table_is_printed(
     folder: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    convert("regression", "a,day,t,n\n1,2026-01-01,2,u\n4,2026-01-02,5,v\n7,x,8,w\n")
+    rows = "".join(
+        f"{number},{number * 3},{'fm'[number % 2]},n{number},{'?' if number > 27 else 5.5},u\n"
+        for number in range(30)
+    )
+    content = f"row,id,sex,name,size,t\n{rows}30,90,m,x,,v\n31,93,m,y,5.5,v\n32,96,f,z,5.5,v\n"
+    convert("classification", content, missing="impute")
     assert capsys.readouterr().out == (
-        "my.csv: 3 rows, 1 of them for testing, 1 feature; left out: day, n (not numeric, or "
-        "a pandas index)\n"
+        "my.csv: 19 train, 7 valid, 7 test rows; 4 features\n"
+        "  split: random\n"
+        "  classes: u 30, v 3\n"
+        "  left out: row (an index), name (text with 33 different values; the limit is 20)\n"
+        "  one hot: sex (f, m)\n"
+        "  imputed: 3 size with 5.5\n"
+        "  ids: id has a different integer in every row; list the features without it if it is an "
+        "id\n"
     )

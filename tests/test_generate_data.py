@@ -13,8 +13,13 @@ from hypothesis import strategies as st
 
 from conftest import Change, call_stage
 from stages import generate_data
-from stages.generate_data import CLASSIFICATION, REGRESSION, cluster_chunks, line_chunks
-from stages.shared.splits import make_generator
+from stages.generate_data import (
+    CLASSIFICATION,
+    REGRESSION,
+    cluster_chunks,
+    line_chunks,
+    make_generator,
+)
 from stages.shared.table_files import read_truth
 
 
@@ -65,29 +70,31 @@ def test_chunks_change_only_the_row_groups(
 def test_regression_has_the_promised_columns_and_rows(article: Change) -> None:
     table = generate(REGRESSION)
     assert list(table) == ["x", "y", "split"]
-    assert table["split"].to_list() == ["train"] * 1000 + ["test"] * 1000
+    assert table["split"].to_list() == ["train"] * 1000 + ["valid"] * 1000 + ["test"] * 1000
 
 
 def test_classification_has_the_promised_columns_and_rows(article: Change) -> None:
     table = generate(CLASSIFICATION)
     assert list(table) == ["x1", "x2", "label", "split"]
     assert table["label"].dtype == np.int64
-    assert table.groupby(["split", "label"]).size().to_list() == [1000] * 4
+    assert table.groupby(["split", "label"]).size().to_list() == [1000] * 6
 
 
 def test_sizes_are_those_of_the_parts(article: Change) -> None:
     article(
         {
             "generate_data.regression.n_samples": 5,
+            "generate_data.regression.n_valid": 2,
             "generate_data.regression.n_test": 3,
             "generate_data.classification.n_samples_per_class": 4,
+            "generate_data.classification.n_valid_per_class": 1,
             "generate_data.classification.n_test_per_class": 2,
         }
     )
-    assert generate(REGRESSION)["split"].to_list() == ["train"] * 5 + ["test"] * 3
+    assert generate(REGRESSION)["split"].to_list() == ["train"] * 5 + ["valid"] * 2 + ["test"] * 3
     table = pd.read_parquet(CLASSIFICATION)
-    assert table["split"].to_list() == ["train"] * 8 + ["test"] * 4
-    assert table["label"].to_list() == [0] * 4 + [1] * 4 + [0] * 2 + [1] * 2
+    assert table["split"].to_list() == ["train"] * 8 + ["valid"] * 2 + ["test"] * 4
+    assert table["label"].to_list() == [0] * 4 + [1] * 4 + [0, 1] + [0] * 2 + [1] * 2
 
 
 def test_no_two_parts_share_their_noise(article: Change) -> None:
@@ -98,16 +105,17 @@ def test_no_two_parts_share_their_noise(article: Change) -> None:
     for _, part in pd.read_parquet(REGRESSION).groupby("split"):
         noise.append(part["y"] - 2 * part["x"])
     correlations = np.corrcoef(np.stack(noise)) - np.eye(len(noise))
-    assert len(noise) == 10
+    assert len(noise) == 15
     assert np.abs(correlations).max() < 0.15
 
 
-def test_noise_is_drawn_from_the_key_of_its_part(article: Change) -> None:
+@pytest.mark.parametrize(("split", "key"), [("train", 0), ("test", 1), ("valid", 2)])
+def test_noise_is_drawn_from_the_key_of_its_part(article: Change, split: str, key: int) -> None:
     article({"generate_data.seed": 5})
     table = generate(REGRESSION)
-    seeds = np.random.SeedSequence(5, spawn_key=(0, 1))
+    seeds = np.random.SeedSequence(5, spawn_key=(0, key))
     x, z = np.linspace(0, 1, 1000), np.random.default_rng(seeds).standard_normal(1000)
-    y = table.loc[table["split"] == "test", "y"]
+    y = table.loc[table["split"] == split, "y"]
     np.testing.assert_allclose(y, 2.0 * x + 0.3 * z, rtol=5.01e-9)
 
 
@@ -129,10 +137,27 @@ def test_size_of_one_table_leaves_the_other_as_it_is(
     assert Path(kept).read_bytes() == before
 
 
-def test_size_of_the_test_part_leaves_the_training_part_as_it_is(article: Change) -> None:
-    before = generate(CLASSIFICATION).query("split == 'train'")
-    article({"generate_data.classification.n_test_per_class": 7})
-    pd.testing.assert_frame_equal(generate(CLASSIFICATION).query("split == 'train'"), before)
+@pytest.mark.parametrize("size", ["n_samples_per_class", "n_valid_per_class", "n_test_per_class"])
+def test_size_of_one_part_leaves_the_others_as_they_are(article: Change, size: str) -> None:
+    before = generate(CLASSIFICATION)
+    article({f"generate_data.classification.{size}": 7})
+    after = generate(CLASSIFICATION)
+    for split, key in (("train", "samples"), ("valid", "valid"), ("test", "test")):
+        parts = [table[table["split"] == split].reset_index(drop=True) for table in (before, after)]
+        if key in size:
+            assert len(parts[1]) == 14
+        else:
+            pd.testing.assert_frame_equal(*parts)
+
+
+def test_same_seed_and_key_give_the_same_generator() -> None:
+    first, second = (make_generator(7, 1, 0).random(5).tolist() for _ in range(2))
+    assert first == second
+
+
+def test_other_seed_or_key_gives_another_generator() -> None:
+    keys = [(7, 1, 0), (7, 1, 1), (7, 0, 1), (7, 1), (7, 1, 0, 0), (8, 1, 0)]
+    assert len({make_generator(*key).random() for key in keys}) == len(keys)
 
 
 @pytest.mark.parametrize("path", [REGRESSION, CLASSIFICATION])
@@ -167,11 +192,12 @@ def test_three_centers_make_three_classes(small: Change) -> None:
 @pytest.mark.parametrize(
     ("path", "truth"),
     [
-        (REGRESSION, {"n_samples": 8, "n_test": 8, "weight": 2.0, "noise_std": 0.3}),
+        (REGRESSION, {"n_samples": 8, "n_valid": 8, "n_test": 8, "weight": 2.0, "noise_std": 0.3}),
         (
             CLASSIFICATION,
             {
                 "n_samples_per_class": 4,
+                "n_valid_per_class": 4,
                 "n_test_per_class": 4,
                 "centers": [[0.2, 0.2], [0.8, 0.8]],
                 "std": 0.25,
@@ -190,5 +216,5 @@ def test_table_describes_its_simulation(small: Change, path: str, truth: dict[st
 def test_summary_is_one_line(small: Change, capsys: pytest.CaptureFixture[str]) -> None:
     call_stage("generate_data")
     assert capsys.readouterr().out == (
-        "generate_data: 16 points on a line, 16 points in 2 clusters, from seed 0\n"
+        "generate_data: 24 points on a line, 24 points in 2 clusters, from seed 0\n"
     )

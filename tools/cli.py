@@ -1,10 +1,10 @@
 """What the command lines of all tools share."""
 
 import argparse
-import sys
-from collections.abc import Callable
 
-from stages.core.errors import UserError
+from stages.core.startup import run_program as run
+
+__all__ = ["make_parser", "run"]
 
 
 def make_parser(name: str, description: str | None) -> argparse.ArgumentParser:
@@ -14,13 +14,3 @@ def make_parser(name: str, description: str | None) -> argparse.ArgumentParser:
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-
-
-def run(main: Callable[[], None]) -> None:
-    """Call `main`; a user's mistake ends the process with one sentence and exit status 1."""
-    try:
-        main()
-    except UserError as error:
-        sys.exit(str(error))
-    except KeyboardInterrupt:
-        sys.exit(130)

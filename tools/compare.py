@@ -4,27 +4,31 @@
 
 A and B are Git revisions, DVC experiments or `workspace`; by default HEAD and workspace. Their
 repeats are the experiments that differ from them only in the seeds: same code in stages/, same
-custom tables (`make seeds` runs some). Each change of a metric gets a verdict:
+custom tables (`make seeds` runs some).
 
-- If both sides have repeats with the same seeds, let m and s be mean and standard deviation of the
-  differences B - A, seed by seed, over n seeds. The change is `significant` if |m| > t s / sqrt(n)
-  and it has the sign of m.
-- If one side has n repeats, with standard deviation s: two single runs that differ only by chance
-  have a difference of standard deviation s sqrt(2). The change is `significant` if
-  |B - A| > t s sqrt(2).
+With three or more seeds in common, or four or more of its own on each side, each metric has its
+mean change from A to B and the 95 % interval of that mean, and the verdict `changed` if the
+interval excludes 0. With m and s the mean and standard deviation of the differences B - A, seed by
+seed, over n seeds, the interval is m ± t s sqrt(1/n + overlap), where t is Student's with n - 1
+degrees of freedom. The overlap is 0 where each seed simulates data of its own, or where none
+changes the split. Where seeds split a custom table again, it corrects for the rows that the splits
+share (Nadeau and Bengio 2003): n_test / n_train, n_valid / n_train or, for metrics of the training
+part, n_train / (n_valid + n_test). Without seeds in common, Welch's test compares the means of both
+sides, each with the variance s^2 (1/n + overlap).
 
-t is Student's, two-sided 95 %, with n - 1 degrees of freedom. Any other change is `within noise`;
-with fewer than three seeds there is no verdict.
+--fail-on takes a metric, or an end of the interval as low(METRIC) or high(METRIC).
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from stages.core.errors import UserError
 from stages.core.params import did_you_mean
 from tools.cli import make_parser, run
 from tools.results import (
     WORKSPACE,
+    Flat,
     Result,
     by_seeds,
     is_number,
@@ -36,11 +40,27 @@ from tools.results import (
     repeats,
     resolve,
 )
-from tools.seed_noise import MIN_SEEDS, mean_std, verdict
+from tools.seed_noise import MIN_PAIRS, MIN_SEEDS, Change, change_over_seeds, mean_std, overlap
 from tools.text_tables import format_change, format_table, format_value
 
 STALE = "The results in the workspace are older than its parameters, code or data: run `dvc repro`."
-Threshold = tuple[str, str, float]
+MANY = "At 95 %, about one in twenty unchanged metrics looks changed by chance; {} are shown."
+
+
+class Side(NamedTuple):
+    """A result, and the metrics of it and of its repeats by seeds."""
+
+    result: Result
+    repeats: Mapping[tuple[object, ...], Flat]
+
+
+class Threshold(NamedTuple):
+    """A bound on the change of a metric or, with `end` low or high, on an end of its interval."""
+
+    end: str
+    metric: str
+    sign: str
+    bound: float
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -55,11 +75,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with open_repo() as repo:
         experiments = list_experiments()
         commits = {name: resolve(name, experiments) for name in (options.a, options.b)}
-        a, b = (read_result(repo, name, commits[name]) for name in (options.a, options.b))
-        failures = [text for item in thresholds if (text := crossed(a, b, *item))]
-        differ = a.metrics != b.metrics
-        others = list(read_experiments(repo, {a.code, b.code})) if differ else []
-        print(format_comparison(a, b, others, options.md))
+        results = [read_result(repo, name, commits[name]) for name in (options.a, options.b)]
+        others: list[Result] = []
+        if results[0].metrics != results[1].metrics or any(item.end for item in thresholds):
+            others = list(read_experiments(repo, {result.code for result in results}))
+        a, b = (Side(result, repeats(result, others)) for result in results)
+        failures = [text for item in thresholds if (text := crossed(a, b, item))]
+        print(format_comparison(a, b, options.md))
         stale = WORKSPACE in commits and is_stale(repo)
     if stale and thresholds:
         raise UserError(STALE)
@@ -69,25 +91,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise UserError("\n".join(failures))
 
 
-def format_comparison(a: Result, b: Result, others: Sequence[Result], markdown: bool) -> str:
-    """Return the whole comparison; `others` are where repeats are looked for."""
+def format_comparison(a: Side, b: Side, markdown: bool) -> str:
+    """Return the whole comparison."""
+    a_name, b_name = a.result.name, b.result.name
     parts = []
-    if rows := list(parameter_rows(a, b)):
-        parts.append(format_table(("parameter", a.name, b.name), rows, markdown))
-    if rows := list(metric_rows(a, b, others)):
-        over_seeds = (f"{a.name}, seeds", f"{b.name}, seeds")
-        head = ("metric", a.name, b.name, "change", *over_seeds, "verdict")
+    if rows := list(parameter_rows(a.result, b.result)):
+        parts.append(format_table(("parameter", a_name, b_name), rows, markdown))
+    if rows := list(metric_rows(a, b)):
+        over_seeds = (f"{a_name}, seeds", f"{b_name}, seeds", "mean change [95 %]")
+        head = ("metric", a_name, b_name, "change", *over_seeds, "verdict")
         parts.append(format_table(head, rows, markdown))
-        if not any(row[-1] for row in rows):
-            parts.append(
-                f"There is no verdict: neither side has been run with {MIN_SEEDS} or more seeds. "
-                "`make seeds` repeats the workspace."
-            )
-    if a.code != b.code:
+        n_verdicts = sum(bool(row[-1]) for row in rows)
+        if n_verdicts > 1:
+            parts.append(MANY.format(n_verdicts))
+        elif not n_verdicts:
+            parts.append(f"There is no verdict {without_seeds(a, b)}")
+    if a.result.code != b.result.code:
         parts.append("The code in stages/ differs, too.")
-    if a.custom_tables != b.custom_tables:
+    if a.result.custom_tables != b.result.custom_tables:
         parts.append("The custom tables differ, too.")
-    return "\n\n".join(parts) or f"{a.name} and {b.name} have the same parameters and metrics."
+    return "\n\n".join(parts) or f"{a_name} and {b_name} have the same parameters and metrics."
+
+
+def without_seeds(a: Side, b: Side) -> str:
+    """Return the end of a sentence, how many seeds a verdict takes, and the remedy."""
+    counts = ", ".join(f"{side.result.name} has {len(side.repeats)}" for side in (a, b))
+    return (
+        f"without {MIN_PAIRS} seeds in common or {MIN_SEEDS} on each side; {counts}. `make seeds` "
+        "repeats the workspace."
+    )
 
 
 def parameter_rows(a: Result, b: Result) -> Iterator[tuple[str, ...]]:
@@ -98,49 +130,64 @@ def parameter_rows(a: Result, b: Result) -> Iterator[tuple[str, ...]]:
             yield key, format_value(old), format_value(new)
 
 
-def metric_rows(a: Result, b: Result, others: Sequence[Result]) -> Iterator[tuple[str, ...]]:
-    """Yield (metric, A, B, change, A over seeds, B over seeds, verdict) of each that differs."""
-    a_repeats, b_repeats = repeats(a, others), repeats(b, others)
-    for key in sorted(a.metrics | b.metrics):
-        old, new = a.metrics.get(key), b.metrics.get(key)
+def metric_rows(a: Side, b: Side) -> Iterator[tuple[str, ...]]:
+    """Yield the row of each metric that differs: values, change, over seeds, verdict."""
+    for key in sorted(a.result.metrics | b.result.metrics):
+        old, new = a.result.metrics.get(key), b.result.metrics.get(key)
         if old == new:
             continue
         cells = key, format_value(old), format_value(new)
         if not (is_number(old) and is_number(new)):
-            yield *cells, "", "", "", ""
+            yield *cells, "", "", "", "", ""
             continue
-        a_values, b_values = by_seeds(a_repeats, key), by_seeds(b_repeats, key)
-        over_seeds = (mean_std(list(values.values())) for values in (a_values, b_values))
-        yield *cells, format_change(old, new), *over_seeds, verdict(old, new, a_values, b_values)
+        over_seeds = (mean_std(list(by_seeds(side.repeats, key).values())) for side in (a, b))
+        change = mean_change(a, b, key)
+        verdict = (str(change), change.verdict) if change else ("", "")
+        yield *cells, format_change(old, new), *over_seeds, *verdict
+
+
+def mean_change(a: Side, b: Side, key: str) -> Change | None:
+    """Return the change of a metric over the seeds of both sides, or None with too few."""
+    a_values, b_values = by_seeds(a.repeats, key), by_seeds(b.repeats, key)
+    return change_over_seeds(a_values, b_values, overlap(a.result, key), overlap(b.result, key))
 
 
 def parse_threshold(expression: str) -> Threshold:
-    """Return metric, sign and bound of an expression such as classifier.test.accuracy<-0.01."""
-    parts = re.fullmatch(r"\s*([^<>]+?)\s*([<>])\s*([-+.0-9eE]+)\s*", expression)
+    """Return the parts of an expression such as regression.weight<-0.01 or high(a.loss)<0."""
+    pattern = r"\s*(?:(low|high)\(([^<>]+)\)|([^<>]+?))\s*([<>])\s*([-+.0-9eE]+)\s*"
+    parts = re.fullmatch(pattern, expression)
     try:
         if parts:
-            return parts[1], parts[2], float(parts[3])
+            return Threshold(parts[1] or "", parts[2] or parts[3], parts[4], float(parts[5]))
     except ValueError:
         pass
     raise UserError(
-        "--fail-on must be a metric, < or >, and a number, such as "
+        "--fail-on must be a metric, low(metric) or high(metric), < or >, and a number, such as "
         f"'classifier.test.accuracy<-0.01'; got '{expression}'."
     )
 
 
-def crossed(a: Result, b: Result, metric: str, sign: str, bound: float) -> str:
+def crossed(a: Side, b: Side, threshold: Threshold) -> str:
     """Return the sentence that a change has crossed its bound, or nothing."""
-    old, new = a.metrics.get(metric), b.metrics.get(metric)
+    end, metric, sign, bound = threshold
+    old, new = (side.result.metrics.get(metric) for side in (a, b))
     if not (is_number(old) and is_number(new)):
-        lacking = [side.name for side in (a, b) if not is_number(side.metrics.get(metric))]
+        results = a.result, b.result
+        lacking = [side.name for side in results if not is_number(side.metrics.get(metric))]
         raise UserError(
             f"--fail-on must name a metric that both sides have; got '{metric}', which "
             f"{' and '.join(lacking)} {'lacks' if len(lacking) == 1 else 'lack'}."
-            + did_you_mean(metric, sorted(a.metrics.keys() & b.metrics))
+            + did_you_mean(metric, sorted(a.result.metrics.keys() & b.result.metrics))
         )
-    change = format_change(old, new)
-    is_crossed = float(change) < bound if sign == "<" else float(change) > bound
-    return f"{metric} changed by {change}, which is {sign} {bound:g}." if is_crossed else ""
+    change = mean_change(a, b, metric) if end else None
+    if end and change is None:
+        raise UserError(f"--fail-on {end}({metric}): there is no interval {without_seeds(a, b)}")
+    value = getattr(change, end) if end else float(format_change(old, new))
+    if not (value < bound if sign == "<" else value > bound):
+        return ""
+    if end:
+        return f"The change of {metric} is {change}, whose {end} end is {sign} {bound:g}."
+    return f"{metric} changed by {format_change(old, new)}, which is {sign} {bound:g}."
 
 
 if __name__ == "__main__":

@@ -1,19 +1,20 @@
 """Predict from a model file and a table, chunk by chunk.
 
-    python -m tools.predict MODEL INPUT [-o OUTPUT]
+    python -m tools.predict MODEL INPUT [-o OUTPUT] [--keep COLUMN,...]
 
 MODEL is a file that train_regression or train_classifier wrote. INPUT and OUTPUT are .csv or
 .parquet files; without OUTPUT, CSV is written to standard output. Each row of INPUT gives a row of
-OUTPUT: `prediction`, and of a classifier `probability_<label>` for each class. Columns of INPUT
-that are not features of the model are ignored.
+OUTPUT: the columns to keep, `prediction`, and of a classifier `probability_<label>` for each class.
+Missing values are treated as in training: filled in, rejected, or left without a prediction.
 """
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 
 from stages.core.errors import UserError
-from stages.core.startup import without_gc
+from stages.core.startup import discard_output, without_gc
 from tools.cli import make_parser, run
 
 
@@ -23,20 +24,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("model", metavar="MODEL")
     parser.add_argument("input", metavar="INPUT")
     parser.add_argument("-o", "--output", metavar="OUTPUT")
+    parser.add_argument("--keep", metavar="COLUMN,...", help="columns of INPUT to copy")
     options = parser.parse_args(arguments)
+    keep = list(dict.fromkeys(options.keep.split(","))) if options.keep else []
     check_paths(options.model, options.input, options.output)
     with without_gc():
         from tools import prediction  # imports torch and pyarrow
     model = prediction.load(options.model)
-    prediction.check_columns(model, options.input)
+    prediction.check_columns(model, options.input, keep)
+    counts = Counter[str]()
     try:
-        n_rows = prediction.write(options.output, model, options.input)
+        n_rows = prediction.write(options.output, model, options.input, keep, counts)
     except BrokenPipeError:  # as of `| head`, which has read enough
         discard_output()
         return
     except OSError as error:
         discard_output()
         raise UserError(f"Standard output cannot be written: {error.strerror or error}.") from None
+    for text, number in counts.items():
+        if number:
+            rows = "1 row" if number == 1 else f"{number} rows"
+            print(f"{options.input}: {rows}, {text}", file=sys.stderr)
     if options.output:
         predictions = "1 prediction" if n_rows == 1 else f"{n_rows} predictions"
         print(f"{options.output}: {predictions} of {model.metadata.target}")
@@ -53,11 +61,6 @@ def check_paths(model: str, table: str, output: str | None) -> None:
         raise UserError(
             f"{model} is missing; name a model that train_regression or train_classifier wrote."
         )
-
-
-def discard_output() -> None:
-    """Keep Python from writing the rest to a standard output that takes no more."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

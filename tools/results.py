@@ -1,6 +1,8 @@
 """Results of a Git revision, a DVC experiment or the workspace, and running DVC for new ones."""
 
 import math
+import os
+import posixpath
 import re
 import subprocess
 import sys
@@ -17,7 +19,10 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
 
 WORKSPACE = "workspace"
-TABLES = (".csv", ".parquet")
+CODE = "stages/"
+EXPERIMENTS = r"refs/exps/\w\w/\w{38}/"  # where Git keeps them: below the commit they start from
+# In a project's path, DVC can write these neither as ASCII nor in a URL.
+BREAKS_EXPERIMENTS = r"[^\x00-\x7f]|[#?]|%[0-9A-Fa-f]{2}"
 
 Flat = dict[str, object]
 
@@ -72,9 +77,17 @@ def by_seeds(repeated: Mapping[tuple[object, ...], Flat], key: str) -> dict[obje
 # Git and DVC --------------------------------------------------------------------------------------
 
 
+def run_git(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run a Git command to its end, and return it with what it prints."""
+    try:
+        return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise UserError("Git must be installed; there is no program `git` on PATH.") from None
+
+
 def git(*arguments: str) -> str | None:
     """Return what a Git command prints, or None if it fails."""
-    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    done = run_git(*arguments)
     return done.stdout.strip() if done.returncode == 0 else None
 
 
@@ -94,8 +107,10 @@ def open_repo() -> "Generator[Repo, None, None]":
 
     Raises UserError where there is no repository of Git or of DVC, and for an error of DVC's.
     """
-    if git("rev-parse", "--git-dir") is None:
-        raise UserError("Run this inside a Git repository; this folder is not in one.")
+    done = run_git("rev-parse", "--git-dir")
+    if done.returncode:
+        reason = " ".join(done.stderr.split())
+        raise UserError(f"Run this inside a Git repository that Git can read; it says: {reason}")
     from dvc.exceptions import DvcException, NotDvcRepoError  # takes 0.2 s
     from dvc.repo import Repo
 
@@ -116,13 +131,77 @@ def list_experiments() -> dict[str, str]:
     listed = git(
         "for-each-ref", "--sort=creatordate", "--format=%(objectname) %(refname)", "refs/exps"
     )
-    pattern = r"^(\w+) refs/exps/\w\w/\w{38}/(.+)$"
+    pattern = rf"^(\w+) {EXPERIMENTS}(.+)$"
     return {name: commit for commit, name in re.findall(pattern, listed or "", flags=re.MULTILINE)}
 
 
 def is_stale(repo: "Repo") -> bool:
     """Return whether the workspace's results are older than its parameters, code or data."""
-    return bool(repo.status())
+    return bool(repo.status(targets=["dvc.yaml"]))
+
+
+# Experiments --------------------------------------------------------------------------------------
+
+
+def check_experiments(repo: "Repo", result: Result) -> None:
+    """Raise UserError where DVC would fail to run the workspace, `result`, in a temporary folder.
+
+    That folder is a clone, without the files that neither Git nor DVC tracks.
+    """
+    if git("rev-parse", "--is-shallow-repository") == "true":
+        raise UserError(
+            "DVC keeps no experiments in a shallow clone, and this is one; run `git fetch "
+            "--unshallow` first."
+        )
+    if found := re.search(BREAKS_EXPERIMENTS, repo.root_dir):
+        raise UserError(
+            "DVC runs experiments only where the folder's path has no letters beyond ASCII, no #, "
+            f"no ? and no escape such as %41; got '{found[0]}' in {repo.root_dir}. Move the "
+            "project, or clone it elsewhere."
+        )
+    if git("cat-file", "-e", "HEAD:./dvc.yaml") is None:
+        raise UserError(
+            "DVC starts experiments from the last commit, and that has no dvc.yaml; commit the "
+            "project first."
+        )
+    for path, _ in result.custom_tables:
+        source = dvc_file(repo, path)
+        if not (os.path.isabs(path) or git("ls-files", source or path)):
+            remedy = f"git add {os.path.relpath(source)}" if source else f"dvc add {path}"
+            raise UserError(
+                f"{path} must be tracked by DVC or Git, since DVC runs experiments in a folder "
+                f"with tracked files only; run `{remedy}` first."
+            )
+
+
+def dvc_file(repo: "Repo", path: str) -> str | None:
+    """Return the .dvc file that `dvc add` wrote for a table or a folder around it, if any."""
+    full = os.path.abspath(path)
+    for stage in repo.index.stages:
+        if not stage.cmd and any(is_within(full, out.fs_path) for out in stage.outs):
+            return stage.path
+    return None
+
+
+def run_experiment(name: str, settings: Iterable[str]) -> None:
+    """Run the workspace with `settings`, such as train_classifier.seed=1, as an experiment.
+
+    An older experiment of this name is replaced. Raises UserError if DVC fails or keeps nothing.
+    """
+    remove_experiments(re.escape(name))
+    options = [part for setting in settings for part in ("-S", setting)]
+    run_dvc("exp", "run", "--temp", "--name", name, *options)
+    if name not in list_experiments():
+        raise UserError(f"`dvc exp run --temp` ran {name}, and DVC kept no result of it.")
+
+
+def remove_experiments(pattern: str) -> int:
+    """Remove the experiments whose whole names match a regular expression; return how many."""
+    refs = (git("for-each-ref", "--format=%(refname)", "refs/exps") or "").split()
+    refs = [ref for ref in refs if re.fullmatch(EXPERIMENTS + pattern, ref)]
+    if refs:
+        run_dvc("exp", "remove", *refs)
+    return len(refs)
 
 
 # Reading ------------------------------------------------------------------------------------------
@@ -148,16 +227,27 @@ def read_result(repo: "Repo", name: str, commit: str | None) -> Result:
     """
     from dvc.exceptions import DvcException
 
+    folder = project_folder(repo)
     try:
         with repo.switch(commit or WORKSPACE):
-            tables = custom_tables(repo)  # first, since it reports broken pipelines by exceptions
-            parameters, metrics = read_values(repo.params.show()), read_values(repo.metrics.show())
+            tables = custom_tables(repo, folder)  # first: it reports broken pipelines
+            parameters = read_values(repo.params.show(), folder)
+            metrics = read_values(repo.metrics.show(), folder)
     except (DvcException, ValueError) as error:
         raise UserError(
             f"{name} must hold dvc.yaml, dvc.lock, params.yaml and metrics that can be read; DVC "
             f"reports: {error}"
         ) from None
     return Result(name, parameters, metrics, tree_of_stages(commit), tables)
+
+
+def project_folder(repo: "Repo") -> str:
+    """Return the working folder within the DVC repository, as project/; at its top, nothing.
+
+    A larger repository may hold other pipelines, too, whose results are not this project's.
+    """
+    folder = os.path.relpath(os.curdir, repo.root_dir)
+    return "" if folder == os.curdir else f"{folder}/"
 
 
 def read_workspace(repo: "Repo") -> Result:
@@ -176,8 +266,8 @@ def read_experiments(repo: "Repo", code: Collection[str]) -> Iterator[Result]:
                 yield read_result(repo, name, commit)
 
 
-def read_values(shown: Mapping[str, Any]) -> Flat:
-    """Return all values that Repo.params.show or Repo.metrics.show returned for one revision.
+def read_values(shown: Mapping[str, Any], folder: str) -> Flat:
+    """Return the values below a folder that Repo.params.show or Repo.metrics.show returned.
 
     Raises ValueError for a file that cannot be read; one that is missing has no values.
     """
@@ -187,19 +277,37 @@ def read_values(shown: Mapping[str, Any]) -> Flat:
             raise ValueError(revision["error"])
         for path, file in revision["data"].items():
             error = file.get("error")
+            if not path.startswith(folder):
+                continue
             if error and not isinstance(error, FileNotFoundError):
                 raise ValueError(f"{path}: {error}")
             values |= flatten(file.get("data") or {})
     return values
 
 
-def custom_tables(repo: "Repo") -> tuple[tuple[str, str | None], ...]:
-    """Return path and md5, as in dvc.lock, of every table that a stage reads and none makes."""
-    stages = [stage for stage in repo.index.stages if stage.cmd]
+def custom_tables(repo: "Repo", folder: str) -> tuple[tuple[str, str | None], ...]:
+    """Return path and md5, as in dvc.lock, of every file but code that stages read and none makes.
+
+    Raises ValueError if the folder has no stages.
+    """
+    all_stages = (stage for stage in repo.index.stages if stage.path_in_repo.startswith(folder))
+    stages = [stage for stage in all_stages if stage.cmd]
+    if not stages:
+        raise ValueError(f"no stages in {folder}dvc.yaml")
     made = {out.def_path for stage in stages for out in stage.outs}
-    read = {dep.def_path: dep.hash_info.value for stage in stages for dep in stage.deps}
-    tables = {path for path in read.keys() - made if path.endswith(TABLES)}
+    read = {
+        dep.def_path: dep.hash_info.value
+        for stage in stages
+        for dep in stage.deps
+        if dep not in stage.params and not dep.def_path.startswith(CODE)
+    }
+    tables = [path for path in read if not any(is_within(out, path) for out in made)]
     return tuple((path, read[path]) for path in sorted(tables))
+
+
+def is_within(path: str, folder: str) -> bool:
+    """Return whether a path is a folder or in it, `./` or not."""
+    return f"{posixpath.normpath(path)}/".startswith(f"{posixpath.normpath(folder)}/")
 
 
 def tree_of_stages(commit: str | None) -> str:

@@ -109,7 +109,11 @@ def unknown_key(path: list[str], known: list[str]) -> str:
 
 
 def suggest(given: Any, allowed: str) -> str:
-    """Return advice on an invalid text, or nothing."""
+    """Return advice on an invalid value, or nothing."""
+    if "column name" in allowed:
+        names = given if isinstance(given, tuple) else (given,)
+        if numbers := [name for name in names if isinstance(name, int | float)]:
+            return f" Put the name in quotation marks: '{numbers[0]}'."
     if not isinstance(given, str):
         return ""
     if "integer" in allowed and re.search("[0-9]", given):

@@ -1,12 +1,44 @@
-"""What makes a stage start and end fast."""
+"""What makes a stage start fast and end well."""
 
 import gc
 import importlib
+import io
+import os
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
+
+from stages.core.errors import UserError
+
+READER_GONE = 141  # the exit status that a shell gives a process whose reader has ended
+
+
+def run_program(main: Callable[[], None]) -> None:
+    """Call `main` as a program: a user's mistake is one sentence and exit status 1.
+
+    Neither Ctrl-C nor a reader that has enough, such as `| head`, shows a traceback, and a terminal
+    without some letter shows its number.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        main()
+        sys.stdout.flush()
+    except UserError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        discard_output()
+        sys.exit(READER_GONE)
+
+
+def discard_output() -> None:
+    """Keep Python from writing the rest to a standard output that takes no more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager

@@ -44,6 +44,15 @@ class FeatureColumn(ParamsModel):
     categories: tuple[str, ...] = ()
     fill: Number | str | None = None
 
+    @model_validator(mode="after")
+    def check_fill(self) -> Self:
+        """Reject a fill that is no value of the column."""
+        if isinstance(self.fill, str if not self.categories else float):
+            raise ValueError("fill must be a number, or a category of a column of text")
+        if self.categories and self.fill is not None and self.fill not in self.categories:
+            raise ValueError("fill must be one of the categories")
+        return self
+
     @property
     def features(self) -> tuple[str, ...]:
         """The names of the features."""

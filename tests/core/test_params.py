@@ -23,7 +23,9 @@ NAMES = ", ".join(OPTIMIZERS)
 PLAIN = "Write it as a plain decimal number, such as 10, 0.1 or 1e-4, without quotes."
 INTEGER = "Write it as a plain integer, such as 10, without quotes."
 SEED = "an integer from 0 to 2**63 - 1"
-SNAPSHOTS = "an ascending list of epochs that starts with 0 and ends at or before epochs, 51; got"
+SNAPSHOTS = "an ascending list of epochs that starts with 0; got"
+WIDTHS = "a list of one or more widths, all integers >= 1; got"
+FEATURES = "all, or a list of one or more column names; got"
 
 # key, value as it is written in the file, the sentence behind "params.yaml: <key> must be "
 INVALID = [
@@ -35,10 +37,12 @@ INVALID = [
     ("generate_data.seed", "1.5", f"{SEED}; got 1.5."),
     ("generate_data.regression", "", "a section of keys and values; got null."),
     ("generate_data.regression.n_samples", "1", "an integer >= 2; got 1."),
+    ("generate_data.regression.n_valid", "1", "an integer >= 2; got 1."),
     ("generate_data.regression.n_test", "1", "an integer >= 2; got 1."),
     ("generate_data.regression.weight", "1e31", "a number from -1e30 to 1e30; got 1e+31."),
     ("generate_data.regression.noise_std", "-0.3", "a number from 0 to 1e30; got -0.3."),
     ("generate_data.classification.n_samples_per_class", "0", "an integer >= 1; got 0."),
+    ("generate_data.classification.n_valid_per_class", "0", "an integer >= 1; got 0."),
     ("generate_data.classification.n_test_per_class", "0", "an integer >= 1; got 0."),
     ("generate_data.classification.std", "0", "a number > 0 and <= 1e30; got 0."),
     ("generate_data.classification.centers", "[[0, 1]]", "a list of two or more centers, each a list of two numbers; got [[0, 1]]."),
@@ -47,8 +51,14 @@ INVALID = [
     ("convert_to_tensors.regression.table", "data.txt", "the path of a .csv or .parquet file; got 'data.txt'."),
     ("convert_to_tensors.regression.table", ".csv", "the path of a .csv or .parquet file; got '.csv'."),
     ("convert_to_tensors.regression.target", "''", "a column name; got ''."),
+    ("convert_to_tensors.regression.target", "2020", "a column name; got 2020. Put the name in quotation marks: '2020'."),
+    ("convert_to_tensors.regression.missing", "skip", "one of {refuse, drop, impute}; got 'skip'."),
+    ("convert_to_tensors.regression.split", "first", "random, last or group:<column>; got 'first'."),
+    ("convert_to_tensors.regression.split", "'group:'", "random, last or group:<column>; got 'group:'."),
+    ("convert_to_tensors.regression.valid_fraction", "0", "a number > 0 and < 1; got 0."),
+    ("convert_to_tensors.regression.test_fraction", "0.8", "a number < 1 - valid_fraction, which is 0.8; got 0.8."),
     ("convert_to_tensors.regression.features", "[]", "all, or a list of one or more column names; got []."),
-    ("convert_to_tensors.regression.features", "[a, 1]", "all, or a list of one or more column names; got ['a', 1]."),
+    ("convert_to_tensors.regression.features", "[a, 1]", f"{FEATURES} ['a', 1]. Put the name in quotation marks: '1'."),
     ("convert_to_tensors.regression.features", "a", "all, or a list of one or more column names; got 'a'."),
     ("convert_to_tensors.regression.features", "[a, a]", "all, or a list of distinct columns without the target 'y'; got ['a', 'a']."),
     ("convert_to_tensors.regression.features", "[a, y]", "all, or a list of distinct columns without the target 'y'; got ['a', 'y']."),
@@ -62,11 +72,13 @@ INVALID = [
     ("train_regression.epochs", "'10'", f"an integer >= 1; got '10'. {INTEGER}"),
     ("train_regression.loss_reduction", "mena", "one of {sum, mean}; got 'mena'. Did you mean 'mean'?"),
     ("train_regression.dtype", "float16", "one of {float64, float32}; got 'float16'. Did you mean 'float64'?"),
-    ("train_classifier.hidden", "10.0", "an integer >= 1; got 10.0."),
-    ("train_classifier.hidden", "0", "an integer >= 1; got 0."),
+    ("train_classifier.hidden", "10", f"{WIDTHS} 10."),
+    ("train_classifier.hidden", "[]", f"{WIDTHS} []."),
+    ("train_classifier.hidden", "[10.0]", f"{WIDTHS} [10.0]."),
+    ("train_classifier.hidden", "[10, 0]", f"{WIDTHS} [10, 0]."),
+    ("train_classifier.class_weight", "balance", "one of {none, balanced}; got 'balance'. Did you mean 'balanced'?"),
     ("train_classifier.epochs", "0", "an integer >= 1; got 0."),
     ("train_classifier.loss_on", "logit", "one of {probabilities, logits}; got 'logit'. Did you mean 'logits'?"),
-    ("train_classifier.snapshots", "[0, 52]", f"{SNAPSHOTS} [0, 52]."),
     ("train_classifier.snapshots", "[1, 2]", f"{SNAPSHOTS} [1, 2]."),
     ("train_classifier.snapshots", "[0, 2, 2]", f"{SNAPSHOTS} [0, 2, 2]."),
     ("train_classifier.snapshots", "[0, a]", "a list of one or more epochs, all integers; got [0, 'a']."),
@@ -96,10 +108,10 @@ INVALID_OPTIMIZERS = [
 RENAMED = [
     ("device", "devise", "device is missing; it must be one of {cpu, cuda, mps, auto}."),
     ("train_regression", "x", "train_regression is missing; it must be a section of keys and values."),
-    ("train_classifier.hidden", "hiddn", "train_classifier.hiddn is not a parameter; train_classifier has seed, hidden, epochs, loss_on, dtype, snapshots, optimizer. Did you mean 'hidden'?"),
+    ("train_classifier.hidden", "hiddn", "train_classifier.hiddn is not a parameter; train_classifier has seed, hidden, epochs, loss_on, class_weight, dtype, snapshots, optimizer. Did you mean 'hidden'?"),
     ("generate_data.regression", "regresson", "generate_data.regresson is not a parameter; generate_data has seed, regression, classification. Did you mean 'regression'?"),
-    ("generate_data.regression.noise_std", "noise", "generate_data.regression.noise is not a parameter; generate_data.regression has n_samples, n_test, weight, noise_std. Did you mean 'noise_std'?"),
-    ("convert_to_tensors.regression.table", "source", "convert_to_tensors.regression.source is not a parameter; convert_to_tensors.regression has table, target, features, test_fraction, seed, standardize."),
+    ("generate_data.regression.noise_std", "noise", "generate_data.regression.noise is not a parameter; generate_data.regression has n_samples, n_valid, n_test, weight, noise_std. Did you mean 'noise_std'?"),
+    ("convert_to_tensors.regression.table", "source", "convert_to_tensors.regression.source is not a parameter; convert_to_tensors.regression has table, target, features, missing, split, valid_fraction, test_fraction, seed, standardize."),
 ]  # fmt: skip
 
 BROKEN = [

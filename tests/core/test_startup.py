@@ -1,4 +1,4 @@
-"""The two tricks that shorten the start of a stage change no result."""
+"""The tricks that shorten the start of a stage change no result, and how programs end."""
 
 import gc
 import sys
@@ -7,7 +7,8 @@ from contextlib import suppress
 import pytest
 
 from conftest import PROJECT, run
-from stages.core.startup import skip_dynamo, without_gc
+from stages.core.errors import UserError
+from stages.core.startup import run_program, skip_dynamo, without_gc
 
 # Prints the weight after five steps, whether torch._dynamo was imported, and a compiled result.
 STEPS = """
@@ -87,3 +88,40 @@ with skip_dynamo():
 def test_code_that_compiles_gets_the_real_dynamo() -> None:
     done = run(sys.executable, "-c", COMPILED_INSIDE, cwd=PROJECT)
     assert (done.returncode, done.stdout) == (0, "2.0\n"), done.stderr
+
+
+# How a program ends
+
+
+def test_mistake_is_one_sentence_and_exit_status_1() -> None:
+    def main() -> None:
+        raise UserError("Name another one.")
+
+    with pytest.raises(SystemExit) as caught:
+        run_program(main)
+    assert caught.value.code == "Name another one."
+
+
+def test_bug_keeps_its_traceback() -> None:
+    def main() -> None:
+        raise KeyError("key")
+
+    with pytest.raises(KeyError):
+        run_program(main)
+
+
+PROGRAM = "from stages.core.startup import run_program; run_program(lambda: print({}))"
+
+
+def test_reader_that_has_enough_shows_no_traceback() -> None:
+    program = PROGRAM.format("'x' * 10**6, flush=True")
+    done = run(
+        "bash", "-c", f'python -c "{program}" | head -c 1; echo ${{PIPESTATUS[0]}}', cwd=PROJECT
+    )
+    assert (done.stdout, done.stderr) == ("x141\n", "")
+
+
+def test_letter_that_the_terminal_lacks_is_shown_as_its_number() -> None:
+    program = PROGRAM.format("'R\u00b2 \u00fc'")
+    done = run("python", "-c", program, cwd=PROJECT, PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stdout) == (0, "R\\xb2 \\xfc\n")

@@ -7,7 +7,12 @@ import pytest
 from pydantic import ValidationError
 
 from conftest import feature_columns
-from stages.shared.metadata import ClassificationTruth, Metadata, RegressionTruth
+from stages.shared.metadata import (
+    ClassificationTruth,
+    FeatureColumn,
+    Metadata,
+    RegressionTruth,
+)
 from stages.shared.scaling import Scaling
 
 LINE = RegressionTruth(seed=0, n_samples=5, n_valid=3, n_test=3, weight=2.0, noise_std=0.3)
@@ -44,16 +49,27 @@ def test_json_gives_the_same_record_again(metadata: Metadata) -> None:
 
 def test_json_holds_what_is_known_and_sorts_its_keys() -> None:
     metadata = Metadata(task="regression", columns=feature_columns("é"), target="y")
-    content = {"features": ["é"], "labels": [], "target": "y", "task": "regression"}
+    content = {
+        "columns": [{"categories": [], "name": "é"}],
+        "labels": [],
+        "missing": "refuse",
+        "target": "y",
+        "task": "regression",
+    }
     assert json.loads(metadata.to_json()) == content
     assert list(json.loads(metadata.to_json())) == sorted(content)
 
 
 CONTRADICTIONS: list[dict[str, Any]] = [
-    {"features": []},
-    {"features": ["a", "a"]},
-    {"features": ["a"]},  # with a scaling of two
-    {"features": "ab"},
+    {"columns": []},
+    {"columns": [{"name": "a"}, {"name": "a"}]},
+    {"columns": [{"name": "a=x"}, {"name": "a", "categories": ["x"]}]},
+    {"columns": [{"name": "a"}]},  # with a scaling of two
+    {"columns": "ab"},
+    {"columns": [{"name": "a"}, {"name": "b", "categories": "xy"}]},
+    {"columns": [{"name": "a"}, {"name": "b", "fill": [1]}]},
+    {"missing": "ignore"},
+    {"target_mean": "0"},
     {"target": 3},
     {"task": "regression"},
     {"task": "clustering"},
@@ -120,3 +136,10 @@ def test_metadata_of_a_model_without_its_loss_is_that_of_its_tensors() -> None:
     model = data.model_copy(update={"loss_reduction": "sum"})
     assert model != data
     assert model.without_loss() == data
+
+
+def test_features_are_the_columns_of_numbers_and_the_categories_of_text() -> None:
+    columns = (FeatureColumn(name="a"), FeatureColumn(name="sex", categories=("f", "m"), fill="m"))
+    metadata = Metadata(task="regression", columns=columns, target="y")
+    assert metadata.features == ("a", "sex=f", "sex=m")
+    assert Metadata.model_validate_json(metadata.to_json()) == metadata

@@ -40,8 +40,18 @@ def test_json_gives_the_same_scaling_again() -> None:
 
 
 def test_stored_digits_are_nine() -> None:
-    (mean,) = Scaling.fit(np.array([[1.0], [1.0], [2.0]])).mean
-    assert mean == pytest.approx(1.33333333, abs=1e-15)
+    scaling = Scaling.fit(np.array([[1.0], [1.0], [2.0]]))
+    assert scaling.mean[0] == pytest.approx(1.333333333, abs=1e-15)
+    assert scaling.scale[0] == pytest.approx(0.471404521, abs=1e-15)
+
+
+@pytest.mark.parametrize("offset", [1e3, 1e9, 1e12, -1e12])
+def test_features_far_from_zero_lose_no_digits(offset: float) -> None:
+    values = offset + np.arange(100.0)[:, np.newaxis]
+    scaled = Scaling.fit(values).transform(values)
+    # The standard deviation of 0, 1, …, n - 1 is sqrt((n^2 - 1) / 12).
+    expected = (np.arange(100) - 49.5) / ((100**2 - 1) / 12) ** 0.5
+    np.testing.assert_allclose(scaled[:, 0], expected, rtol=1e-8)
 
 
 @pytest.mark.parametrize(

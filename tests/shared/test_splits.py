@@ -1,54 +1,129 @@
-"""Random generators by key, and the drawing of test rows."""
+"""Which rows train, validate and test a model."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.shared.splits import draw_test_rows, make_generator
-
-
-@pytest.mark.parametrize(
-    ("n_rows", "fraction", "n_test"),
-    [(2, 0.01, 1), (2, 0.99, 1), (10, 0.25, 2), (10, 0.16, 2), (50, 0.5, 25), (1000, 0.2, 200)],
+from stages.shared.splits import (
+    TEST,
+    TRAIN,
+    VALID,
+    hash_rows,
+    split_by_hash,
+    split_by_order,
 )
-def test_number_of_test_rows_is_rounded_and_leaves_both_parts_a_row(
-    n_rows: int, fraction: float, n_test: int
-) -> None:
-    assert len(draw_test_rows(n_rows, fraction, make_generator(0))) == n_test
+
+VALUES = np.random.default_rng(0).standard_normal(1000)
 
 
-@given(st.integers(2, 60), st.floats(0.01, 0.99))
-@settings(max_examples=40)
-def test_test_rows_are_distinct_ascending_and_in_range(n_rows: int, fraction: float) -> None:
-    rows = draw_test_rows(n_rows, fraction, make_generator(0))
-    assert rows.tolist() == sorted(set(rows.tolist()))
-    assert 0 <= rows[0] <= rows[-1] < n_rows
+def split(values: np.ndarray, seed: int = 0, valid: float = 0.2, test: float = 0.1) -> np.ndarray:
+    return split_by_hash(hash_rows([values], seed), valid, test)
 
 
-def test_test_rows_are_the_first_of_a_permutation() -> None:
-    seeds = np.random.SeedSequence(3, spawn_key=(0, 2))
-    expected = np.random.default_rng(seeds).permutation(50)[:10]
-    assert draw_test_rows(50, 0.2, make_generator(3, 0, 2)).tolist() == sorted(expected)
+# Hashes
 
 
-def test_every_row_is_drawn_equally_often() -> None:
-    generator = make_generator(0)
-    counts = np.zeros(10)
-    for _ in range(2000):
-        counts[draw_test_rows(10, 0.3, generator)] += 1
+def test_hash_is_that_of_the_published_splitmix64() -> None:
+    """Computed with Python's integers, which do not overflow."""
+
+    def mix(value: int) -> int:
+        value = ((value ^ value >> 30) * 0xBF58476D1CE4E5B9) % 2**64
+        value = ((value ^ value >> 27) * 0x94D049BB133111EB) % 2**64
+        return value ^ value >> 31
+
+    state = 7
+    for number in (1.5, -2.0):
+        bits = int(np.float64(number).view(np.uint64))
+        state = mix(state ^ (bits + 0x9E3779B97F4A7C15) % 2**64)
+    assert hash_rows([np.array([1.5]), np.array([-2.0])], 7).tolist() == [state]
+
+
+def test_hash_depends_on_values_columns_and_seed_alone() -> None:
+    a, b = np.array([1.0, 1.0, 2.0, 0.0]), np.array(["u", "u", "u", "v"], dtype=object)
+    hashes = hash_rows([a, b], 3)
+    assert hashes[0] == hashes[1]
+    assert len(set(hashes.tolist())) == 3
+    assert hash_rows([a[::-1], b[::-1]], 3).tolist() == hashes[::-1].tolist()
+    assert not np.isin(hash_rows([a, b], 4), hashes).any()
+    assert not np.isin(hash_rows([b, a], 3), hashes).any()
+
+
+def test_equal_values_have_equal_hashes() -> None:
+    hashes = hash_rows([np.array([0.0, -0.0, np.nan, -np.nan, float("nan")])], 0)
+    assert len(set(hashes[:2].tolist())) == len(set(hashes[2:].tolist())) == 1
+
+
+def test_hashes_of_similar_values_are_spread_evenly() -> None:
+    hashes = hash_rows([np.arange(100_000.0)], 0)
+    counts = np.bincount((hashes >> np.uint64(60)).astype(int), minlength=16)
+    np.testing.assert_allclose(counts, 100_000 / 16, rtol=0.05)
+    assert len(np.unique(hashes)) == 100_000
+
+
+# Parts by hash
+
+
+def test_shares_are_those_asked_for() -> None:
+    assert np.bincount(split(VALUES)).tolist() == [700, 200, 100]
+
+
+@given(st.integers(3, 60), st.floats(0.01, 0.98), st.floats(0.01, 0.98), st.integers(0, 9))
+@settings(max_examples=60)
+def test_every_part_has_rows(n_rows: int, valid: float, test: float, seed: int) -> None:
+    if valid + test < 1:
+        counts = np.bincount(split(VALUES[:n_rows], seed, valid, test), minlength=3)
+        assert counts.min() >= 1
+        assert counts[TEST] == min(max(round(n_rows * test), 1), n_rows - 2)
+
+
+@pytest.mark.parametrize(("n_rows", "seeds"), [(100, 20), (300, 20), (3000, 1), (100_000, 1)])
+def test_appended_rows_move_few_of_the_old_ones(n_rows: int, seeds: int) -> None:
+    stayed = []
+    for seed in range(seeds):
+        values = np.random.default_rng(seed).standard_normal(n_rows + n_rows // 10)
+        before, after = (split(rows, seed, 0.2, 0.2) for rows in (values[:n_rows], values))
+        stayed.append((after[:n_rows] == before).mean())
+    assert np.mean(stayed) >= 0.95
+
+
+def test_order_of_the_rows_does_not_matter() -> None:
+    order = np.random.default_rng(1).permutation(len(VALUES))
+    np.testing.assert_array_equal(split(VALUES[order]), split(VALUES)[order])
+
+
+def test_duplicates_are_in_one_part() -> None:
+    values = np.repeat(VALUES[:100], np.arange(100) % 7 + 1)
+    parts = split(values)
+    assert all(len(set(parts[values == value].tolist())) == 1 for value in VALUES[:100])
+    np.testing.assert_allclose(np.bincount(parts) / len(parts), [0.7, 0.2, 0.1], atol=0.03)
+
+
+def test_one_row_that_is_most_of_the_table_leaves_every_part_a_row() -> None:
+    values = np.array([1.0] * 98 + [2.0, 3.0])
+    for seed in range(10):
+        assert set(split(values, seed).tolist()) == {TRAIN, VALID, TEST}
+
+
+def test_seed_changes_the_parts_and_every_row_is_tested_equally_often() -> None:
+    counts = sum((split(VALUES[:10], seed, 0.2, 0.3) == TEST).astype(int) for seed in range(2000))
     np.testing.assert_allclose(counts, 600, atol=4 * (2000 * 0.3 * 0.7) ** 0.5)
 
 
-def test_same_seed_and_key_give_the_same_generator() -> None:
-    first, second = (make_generator(7, 1, 0).random(5).tolist() for _ in range(2))
-    assert first == second
+def test_parts_of_a_known_table() -> None:
+    """These bytes are the split of everyone's table: they must never change."""
+    assert split(np.arange(12.0), 0, 0.25, 0.25).tolist() == KNOWN
 
 
-def test_other_seed_or_key_gives_another_generator() -> None:
-    keys = [(7, 1, 0), (7, 1, 1), (7, 0, 1), (7, 1), (7, 1, 0, 0), (8, 1, 0)]
-    assert len({make_generator(*key).random() for key in keys}) == len(keys)
+KNOWN = [TRAIN, TRAIN, TEST, VALID, VALID, TRAIN, TEST, TRAIN, TRAIN, TRAIN, VALID, TEST]
 
 
-def test_share_of_test_rows_is_rounded_to_the_nearest() -> None:
-    assert len(draw_test_rows(9, 0.2, make_generator(0))) == 2
+# Parts by order
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "expected"),
+    [(3, [TRAIN, VALID, TEST]), (10, [TRAIN] * 5 + [VALID] * 3 + [TEST] * 2)],
+)
+def test_last_rows_test_and_those_before_validate(n_rows: int, expected: list[int]) -> None:
+    assert split_by_order(n_rows, 0.3, 0.2).tolist() == expected

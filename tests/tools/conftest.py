@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -135,14 +136,25 @@ def set_environment(patch: pytest.MonkeyPatch) -> None:
     for name in os.environ.keys() - environment().keys():
         patch.delenv(name)
     patch.setenv("PATH", environment()["PATH"])
+    patch.setenv("LC_ALL", "C.UTF-8")  # Git's words in English
 
 
 @pytest.fixture
-def project(tmp_path: Path, here: pytest.MonkeyPatch) -> Project:
+def new_project(here: pytest.MonkeyPatch) -> Callable[[Path], Project]:
+    """Return how to work in a new project of its own Git repository, without commits."""
+
+    def make(folder: Path) -> Project:
+        init(folder)
+        here.chdir(folder)
+        return Project(folder)
+
+    return make
+
+
+@pytest.fixture
+def project(tmp_path: Path, new_project: Callable[[Path], Project]) -> Project:
     """Work in a project of its own Git repository, without commits."""
-    init(tmp_path)
-    here.chdir(tmp_path)
-    return Project(tmp_path)
+    return new_project(tmp_path)
 
 
 @pytest.fixture

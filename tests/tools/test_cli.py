@@ -1,8 +1,6 @@
 import pytest
 
 from conftest import PROJECT, run
-from stages.core.errors import UserError
-from tools import cli
 
 TOOLS = (
     "baselines",
@@ -13,23 +11,6 @@ TOOLS = (
     "predict",
     "seeds",
 )
-
-
-def test_mistake_is_one_sentence_and_exit_status_1():
-    def main():
-        raise UserError("Name another one.")
-
-    with pytest.raises(SystemExit) as caught:
-        cli.run(main)
-    assert caught.value.code == "Name another one."
-
-
-def test_bug_keeps_its_traceback():
-    def main():
-        raise KeyError("key")
-
-    with pytest.raises(KeyError):
-        cli.run(main)
 
 
 @pytest.mark.parametrize("name", TOOLS)

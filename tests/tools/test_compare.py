@@ -5,8 +5,8 @@ import pytest
 from conftest import PROJECT, run
 from stages.core.errors import UserError
 from tools import compare
-from tools.compare import crossed, format_comparison, parse_threshold
-from tools.results import Result
+from tools.compare import Side, Threshold, crossed, format_comparison, parse_threshold
+from tools.results import Result, repeats
 
 
 def printed(capsys, *arguments):
@@ -28,7 +28,8 @@ def test_differences_are_shown_with_six_digits(project, capsys):
         ["metric", "HEAD~1", "HEAD", "change"],
         ["a.loss", "3.3e-09", "1.23457", "+1.23457"],
     ]
-    assert "There is no verdict: neither side has been run with 3 or more seeds." in shown
+    no_verdict = "There is no verdict without 3 seeds in common or 4 on each side; "
+    assert f"{no_verdict}HEAD~1 has 1, HEAD has 1. `make seeds` repeats the " in shown
 
 
 def test_head_and_workspace_are_compared_by_default(finished_copy, capsys):
@@ -45,10 +46,11 @@ def test_repeats_of_both_sides_are_found(project, capsys):
     project.write("stages/train.py", "other code")
     project.commit_result("other-code", 9.0, seed=4)
     shown = printed(capsys, "old-1", "new-1")
-    assert lines(shown)[2:] == [
-        ["metric", "old-1", "new-1", "change", "old-1, seeds", "new-1, seeds", "verdict"],
-        ["a.loss", "1.1", "0.6", "-0.5", "1.2 ± 0.1 (3)", "0.7 ± 0.1 (3)", "significant"],
-    ]
+    head, row = lines(shown)[2:]
+    names = ["old-1", "new-1", "change", "old-1, seeds", "new-1, seeds", "mean change [95 %]"]
+    assert head == ["metric", *names, "verdict"]
+    assert row[:4] == ["a.loss", "1.1", "0.6", "-0.5"]
+    assert row[4:] == ["1.2 ± 0.1 (3)", "0.7 ± 0.1 (3)", "-0.5 [-0.5, -0.5]", "changed"]
 
 
 def test_other_code_is_reported(project, capsys):
@@ -75,34 +77,76 @@ def test_markdown_has_tables(project, capsys):
     assert f"{head}| a.loss | 1 | 2 | +1 |\n" in printed(capsys, "HEAD~1", "HEAD", "--md")
 
 
-def test_metric_of_one_side_alone_is_shown():
-    a, b = Result("A", {}, {"old": 1.0}, "", ()), Result("B", {}, {"new": 2.0}, "", ())
-    assert lines(format_comparison(a, b, [], False))[1:3] == [["new", "-", "2"], ["old", "1", "-"]]
+def side(name, metrics, others=(), **parameters):
+    """Return a side with its repeats among others."""
+    result = Result(name, {"seed": 0, **parameters}, metrics, "", ())
+    return Side(result, repeats(result, others))
 
 
-def test_lack_of_repeats_is_reported_only_if_no_change_has_a_verdict():
-    a = Result("A", {"seed": 0}, {"loss": 1.0, "old": 1.0}, "", ())
-    b = Result("B", {"seed": 0, "lr": 1}, {"loss": 2.0}, "", ())
-    repeats = [
-        Result("", {"seed": seed}, {"loss": 1 + seed / 10, "old": 1.0}, "", ()) for seed in (1, 2)
+def seeds_of(side, *losses):
+    """Return results that differ from a side in the seed, and in the loss."""
+    parameters = side.result.parameters
+    return [
+        Result("", parameters | {"seed": seed}, side.result.metrics | {"loss": loss}, "", ())
+        for seed, loss in enumerate(losses, start=1)
     ]
-    assert "neither side" in format_comparison(a, b, repeats[:1], False)
-    assert "neither side" not in format_comparison(a, b, repeats, False)
+
+
+def test_metric_of_one_side_alone_is_shown():
+    text = format_comparison(side("A", {"old": 1.0}), side("B", {"new": 2.0}), False)
+    assert lines(text)[1:3] == [["new", "-", "2"], ["old", "1", "-"]]
+
+
+def test_change_over_seeds_has_its_interval_and_verdict():
+    a, b = side("A", {"loss": 1.0}), side("B", {"loss": 2.0}, lr=1)
+    others = [*seeds_of(a, 1.0, 1.0, 1.0), *seeds_of(b, 2.0, 3.0, 3.0)]
+    text = format_comparison(
+        side("A", {"loss": 1.0}, others), side("B", {"loss": 2.0}, others, lr=1), False
+    )
+    # Differences 1, 1, 2, 2: mean 1.5, deviation sqrt(1/3), 3.18245 sqrt(1/12) = 0.918694.
+    assert lines(text)[3][-2:] == ["+1.5 [+0.58, +2.42]", "changed"]
+    assert "one in twenty" not in text  # a single metric
+
+
+def test_several_verdicts_come_with_a_word_of_caution():
+    a, b = side("A", {"loss": 1.0, "x": 1.0}), side("B", {"loss": 2.0, "x": 1.5}, lr=1)
+    others = [*seeds_of(a, 1.0, 1.0, 1.0), *seeds_of(b, 2.0, 3.0, 3.0)]
+    a, b = (Side(item.result, repeats(item.result, others)) for item in (a, b))
+    text = format_comparison(a, b, False)
+    assert text.endswith("one in twenty unchanged metrics looks changed by chance; 2 are shown.")
+
+
+def test_seeds_of_one_side_alone_give_no_verdict():
+    a, b = side("A", {"loss": 1.0}), side("B", {"loss": 9.0}, lr=1)
+    a = Side(a.result, repeats(a.result, seeds_of(a, 1.1, 0.9, 1.0)))
+    text = format_comparison(a, b, False)
+    assert lines(text)[2:4] == [
+        ["metric", "A", "B", "change", "A, seeds"],
+        ["loss", "1", "9", "+8", "1 ± 0.082 (4)"],
+    ]
+    assert "no verdict without 3 seeds in common or 4 on each side; A has 4, B has 1. " in text
 
 
 # --fail-on
 
 
 def test_expression_is_metric_sign_and_bound():
-    assert parse_threshold(" a.b < -1e-2 ") == ("a.b", "<", -0.01)
-    assert parse_threshold("a>+.5") == ("a", ">", 0.5)
+    assert parse_threshold(" a.b < -1e-2 ") == Threshold("", "a.b", "<", -0.01)
+    assert parse_threshold("a>+.5") == Threshold("", "a", ">", 0.5)
+
+
+def test_expression_may_name_an_end_of_the_interval():
+    assert parse_threshold(" high(a.b) < 0 ") == Threshold("high", "a.b", "<", 0.0)
+    assert parse_threshold("low(weights.x (cm))>1") == Threshold("low", "weights.x (cm)", ">", 1.0)
+    assert parse_threshold("weights.low(x)>1") == Threshold("", "weights.low(x)", ">", 1.0)
 
 
 @pytest.mark.parametrize(
-    "expression", ["a.loss", "a.loss=1", "<1", "a.loss<x", "a<nan", "a<inf", "a<1_0", "a<=1", "a<-"]
+    "expression",
+    ["a", "a=1", "<1", "a<x", "a<nan", "a<inf", "a<1_0", "a<=1", "a<-"],
 )
 def test_odd_expression_is_rejected(expression):
-    with pytest.raises(UserError, match="--fail-on must be a metric, < or >, and a number"):
+    with pytest.raises(UserError, match=r"--fail-on must be a metric, low\(metric\) or high"):
         parse_threshold(expression)
 
 
@@ -123,9 +167,39 @@ def test_change_beyond_its_bound_fails_after_the_table(project, capsys, expressi
 
 
 def test_bound_is_not_crossed_by_binary_digits():
-    a, b = (Result(name, {}, {"x": x}, "", ()) for name, x in (("A", 0.95), ("B", 0.94)))
     assert 0.94 - 0.95 < -0.01
-    assert crossed(a, b, "x", "<", -0.01) == ""
+    threshold = Threshold("", "x", "<", -0.01)
+    assert crossed(side("A", {"x": 0.95}), side("B", {"x": 0.94}), threshold) == ""
+
+
+# Differences 0, 1, 1: mean 0.67, 4.30265 / 3 = 1.43422.
+@pytest.mark.parametrize(
+    ("expression", "sentence"),
+    [
+        ("low(a.loss)<-0.5", "low end is < -0.5."),
+        ("high(a.loss)>2", "high end is > 2."),
+        ("low(a.loss)<-0.8", ""),
+        ("high(a.loss)<2", ""),
+    ],
+)
+def test_end_of_the_interval_is_held_to_its_bound(project, capsys, expression, sentence):
+    for seed, loss in ((1, 1.0), (2, 2.0), (3, 2.0)):
+        project.commit_result(f"old-{seed}", 1.0, seed=seed)
+        project.commit_result(f"new-{seed}", loss, seed=seed, lr=2.0)
+    if not sentence:  # the metric of these seeds is the same, that of the others is not
+        assert "lr" in printed(capsys, "old-1", "new-1", "--fail-on", expression)
+        return
+    match = rf"^The change of a.loss is \+0.7 \[-0.8, \+2.1\], whose {re.escape(sentence)}$"
+    with pytest.raises(UserError, match=match):
+        printed(capsys, "old-1", "new-1", "--fail-on", expression)
+
+
+def test_end_of_an_interval_that_is_missing_is_reported(project, capsys):
+    project.commit_result(None, 1.0)
+    project.commit_result("new", 2.0, lr=2.0)
+    sentence = "--fail-on high(a.loss): there is no interval without 3 seeds in common or 4 on "
+    with pytest.raises(UserError, match=f"^{re.escape(sentence)}each side; HEAD~1 has 1, new has"):
+        printed(capsys, "HEAD~1", "new", "--fail-on", "high(a.loss)<0")
 
 
 def test_bound_on_an_unknown_metric_is_rejected(project, capsys):
@@ -164,8 +238,8 @@ def test_mistake_ends_with_a_sentence_and_exit_status_1():
 
 
 def test_parameter_that_only_b_has_is_shown():
-    a, b = Result("a", {}, {}, "", ()), Result("b", {"lr": 1.0}, {}, "", ())
-    assert lines(format_comparison(a, b, [], False)) == [["parameter", "a", "b"], ["lr", "-", "1"]]
+    text = format_comparison(side("a", {}), side("b", {}, lr=1.0), False)
+    assert lines(text) == [["parameter", "a", "b"], ["lr", "-", "1"]]
 
 
 def test_repeats_of_b_are_found_where_its_code_is_new(project, capsys):

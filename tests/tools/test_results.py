@@ -1,8 +1,14 @@
+import re
+import shutil
+
 import pytest
 
+from conftest import PROJECT
 from stages.core.errors import UserError
+from tools import results
 from tools.results import (
     Result,
+    check_experiments,
     is_number,
     is_stale,
     list_experiments,
@@ -10,9 +16,11 @@ from tools.results import (
     read_experiments,
     read_result,
     read_workspace,
+    remove_experiments,
     repeats,
     resolve,
     run_dvc,
+    run_experiment,
 )
 
 
@@ -48,6 +56,46 @@ def test_results_in_a_subfolder_of_a_larger_repository(subfolder):
     assert [read(at).metrics["a.loss"] for at in (first, second, None)] == [1.0, 3.0, 3.0]
     assert [read(at).parameters["lr"] for at in (first, second, None)] == [2.0, 1.0, 1.0]
     assert list_experiments() == {"fast": first}
+
+
+def test_results_are_those_of_this_project_among_several_of_one_dvc_repository(subfolder):
+    (subfolder.folder / ".dvc").rename(subfolder.folder.parent / ".dvc")
+    for other in ("a-other", "z-other"):
+        shutil.copytree(subfolder.folder, subfolder.folder.parent / other)
+        subfolder.write(f"../{other}/metrics/evaluate.json", {"a": {"loss": 9.0}})
+        subfolder.write(f"../{other}/params.yaml", {"table": "c.csv", "train_classifier": 9})
+    subfolder.result(1.0)
+    subfolder.write("params.yaml", {"table": "b.csv", "train_classifier": 1})
+    subfolder.lock("aaa", "b.csv")
+    commit = subfolder.commit()
+    subfolder.result(2.0)
+    subfolder.write("params.yaml", {"table": "b.csv", "train_classifier": 2})
+    for at, number in ((commit, 1), (None, 2)):
+        result = read(at)
+        assert result.metrics["a.loss"] == result.parameters["train_classifier"] == number
+        assert result.custom_tables == (("b.csv", "aaa"),)
+
+
+def test_other_pipelines_do_not_make_results_stale(finished_copy):
+    (finished_copy / "other").mkdir()
+    shutil.copy(finished_copy / "dvc.yaml", finished_copy / "other/dvc.yaml")
+    shutil.copy(finished_copy / "params.yaml", finished_copy / "other/params.yaml")
+    with open_repo() as repo:
+        assert repo.status()
+        assert not is_stale(repo)
+
+
+def test_revision_from_before_the_project_is_rejected(subfolder):
+    subfolder.write("../README", "")
+    (subfolder.folder / ".dvc").rename(subfolder.folder.parent / ".dvc")
+    subfolder.git("add", "../README", "stages")
+    subfolder.git("commit", "-q", "-m", "No pipeline")
+    with pytest.raises(UserError, match="^HEAD must hold .* no stages in project/dvc.yaml$"):
+        read("HEAD")
+    subfolder.git("mv", "stages", "../stages")
+    subfolder.git("commit", "-q", "-m", "No folder")
+    with pytest.raises(UserError, match="^HEAD must hold dvc.yaml, "):
+        read("HEAD")
 
 
 def test_code_in_a_subfolder_is_that_of_the_project(subfolder):
@@ -148,7 +196,7 @@ def test_unknown_name_is_rejected_with_the_closest_one(project):
         resolve("fats", {"fast": "1f"})
 
 
-@pytest.mark.parametrize("path", ["data/external/mine.csv", "other.parquet"])
+@pytest.mark.parametrize("path", ["data/external/mine.csv", "other.tsv", "data/external/parts"])
 def test_custom_tables_are_told_apart_by_path_and_checksum(project, path):
     project.write("params.yaml", {"table": path})
     project.lock("aaa", path)
@@ -168,10 +216,20 @@ def test_table_under_dvc_is_a_custom_table(project, path):
 
 def test_table_that_a_stage_makes_is_not_a_custom_table(project):
     text = (project.folder / "dvc.yaml").read_text()
-    simulate = "  simulate:\n    cmd: make\n    outs: [data/external/mine.csv]\n"
+    simulate = "  simulate:\n    cmd: make\n    outs: [data/external/mine.csv, data/parts/a.csv]\n"
     project.write("dvc.yaml", text + simulate)
     project.lock("aaa")
     assert read().custom_tables == ()
+    for path in ("./data/external/mine.csv", "data/parts"):
+        project.write("params.yaml", {"table": path})
+        assert read().custom_tables == ()
+
+
+def test_custom_tables_of_the_project_are_those_in_its_parameters(here):
+    here.chdir(PROJECT)
+    result = read()
+    tables = (f"convert_to_tensors.{task}.table" for task in ("regression", "classification"))
+    assert dict(result.custom_tables).keys() <= {result.parameters[key] for key in tables}
 
 
 RESULT = Result("a", {"x.seed": 0, "lr": 1.0}, {"loss": 1.0}, "code", ())
@@ -204,7 +262,21 @@ def test_numbers_are_finite(value, expected):
 
 def test_folder_without_git_is_reported(tmp_path, here):
     here.chdir(tmp_path)
-    with pytest.raises(UserError, match="^Run this inside a Git repository; "):
+    with pytest.raises(UserError, match="^Run this inside a Git repository .* says: fatal: not a "):
+        read()
+
+
+def test_repository_that_git_refuses_is_reported_in_its_words(project, here):
+    here.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    here.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+    here.setenv("GIT_CONFIG_SYSTEM", "/dev/null")
+    with pytest.raises(UserError, match=r"dubious ownership .* --add safe.directory \S+$"):
+        read()
+
+
+def test_missing_git_is_reported(project, here):
+    here.setenv("PATH", str(project.folder))
+    with pytest.raises(UserError, match="^Git must be installed"):
         read()
 
 
@@ -240,3 +312,102 @@ def test_result_itself_counts_rather_than_an_experiment_with_its_seeds():
 def test_seeds_have_one_order_whatever_that_of_the_parameters():
     a, b = {"a.seed": 1, "b.seed": 2}, {"b.seed": 2, "a.seed": 1}
     assert Result("", a, {}, "", ()).seeds() == Result("", b, {}, "", ()).seeds() == (1, 2)
+
+
+# Experiments
+
+
+def check(project):
+    with open_repo() as repo:
+        check_experiments(repo, read_workspace(repo))
+
+
+def test_project_that_dvc_can_run_passes(project):
+    project.commit()
+    check(project)
+
+
+def test_project_in_a_subfolder_passes(subfolder):
+    subfolder.commit()
+    check(subfolder)
+
+
+def test_shallow_clone_is_rejected(project, here):
+    project.commit()
+    project.commit()
+    project.git("clone", "-q", "--depth", "1", f"file://{project.folder}", "shallow")
+    here.chdir(project.folder / "shallow")
+    with pytest.raises(UserError, match="shallow clone, .* run `git fetch --unshallow` first.$"):
+        check(project)
+    project.git("-C", "shallow", "fetch", "-q", "--unshallow")
+    check(project)
+
+
+@pytest.mark.parametrize(
+    ("name", "found"), [("prüf", "ü"), ("a#b", "#"), ("a?b", "?"), ("a%41b", "%41"), ("%c d", "")]
+)
+def test_path_that_dvc_cannot_take_is_rejected(tmp_path, new_project, name, found):
+    project = new_project(tmp_path / name)
+    project.commit()
+    if not found:
+        check(project)
+        return
+    with pytest.raises(UserError, match=re.escape(f"; got '{found}' in {tmp_path / name}. Move ")):
+        check(project)
+
+
+def test_project_without_a_commit_is_rejected(project):
+    with pytest.raises(UserError, match="has no dvc.yaml; commit the project first.$"):
+        check(project)
+
+
+def test_untracked_table_is_rejected_until_dvc_and_git_know_it(project):
+    project.write(".gitignore", "/data/external/\n")
+    project.commit()
+    with pytest.raises(UserError, match="run `dvc add data/external/mine.csv` first.$"):
+        check(project)
+    project.write("data/external.dvc", "outs:\n- {path: external, md5: aaa.dir, hash: md5}\n")
+    with pytest.raises(UserError, match="run `git add data/external.dvc` first.$"):
+        check(project)
+    project.git("add", "-f", "data/external.dvc")
+    check(project)
+
+
+def test_table_in_git_or_elsewhere_on_disk_passes(project, tmp_path):
+    project.commit()
+    project.write("data/external/new.csv", "x,t\n")
+    project.write("params.yaml", {"table": "data/external/new.csv"})
+    with pytest.raises(UserError, match="data/external/new.csv must be tracked"):
+        check(project)
+    project.git("add", "data/external/new.csv")
+    check(project)
+    project.write("params.yaml", {"table": "/somewhere/new.csv"})
+    check(project)
+
+
+def test_experiment_that_dvc_did_not_keep_is_reported(project, monkeypatch):
+    project.commit()
+    monkeypatch.setattr(results, "run_dvc", lambda *_: None)
+    with pytest.raises(UserError, match="ran seeds-1, and DVC kept no result of it.$"):
+        run_experiment("seeds-1", [])
+
+
+def test_experiment_of_the_same_name_is_replaced(project, monkeypatch):
+    commit = project.commit("seeds-1")
+    commands = []
+    monkeypatch.setattr(results, "run_dvc", lambda *arguments: commands.append(arguments))
+    run_experiment("seeds-1", ["seed=1", "a.seed=1"])
+    assert commands == [
+        ("exp", "remove", f"refs/exps/{commit[:2]}/{commit[2:]}/seeds-1"),
+        ("exp", "run", "--temp", "--name", "seeds-1", "-S", "seed=1", "-S", "a.seed=1"),
+    ]
+
+
+def test_experiments_are_removed_by_their_whole_names(project):
+    for name in ("a-1", "a-2", "b-a-1", "a-1b"):
+        project.commit(name)
+        project.commit()
+    project.commit("a-1")  # again, from another commit
+    assert remove_experiments("c") == 0
+    assert remove_experiments(r"a-\d") == 3
+    assert set(list_experiments()) == {"b-a-1", "a-1b"}
