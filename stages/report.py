@@ -105,7 +105,12 @@ SPLIT_BY = {
     "random": "at random; equal rows stay together",
     "last": "by order: the last rows to test, those before them to validate",
 }
-SUBJECTS = {"classes": "rows by class", "one_hot": "one-hot encoded", "ids": "possible ids"}
+SUBJECTS = {
+    "classes": "rows by class",
+    "rare": "rare classes",
+    "one_hot": "one-hot encoded",
+    "ids": "possible ids",
+}
 
 
 @dataclass(frozen=True)

@@ -475,6 +475,30 @@ def test_warnings_are_printed_counted_and_kept(
     assert len(metrics["warnings"]) == len(texts)
 
 
+def test_article_has_no_warning(article: Change, drawn: dict) -> None:
+    for stage in STAGES:
+        if stage != "report":
+            call_stage(stage)
+    metrics = read_json(METRICS)
+    assert (metrics["warnings"], metrics["warning_texts"]) == ({}, [])
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "value"), [("regression", "loss", 1e6), ("classifier", "accuracy", 0.0)]
+)
+def test_history_with_another_end_is_noticed(
+    finished: Change, drawn: dict, name: str, column: str, value: float
+) -> None:
+    warning = f"{name}_history_differs"
+    assert warning not in read_json(METRICS)["warnings"]
+    path = f"metrics/train_{name}.csv"
+    history = pd.read_csv(path)
+    history.loc[history.index[-1], column] = value
+    history.to_csv(path, index=False)
+    call_stage("evaluate")
+    assert warning in read_json(METRICS)["warnings"]
+
+
 def test_three_classes_are_evaluated(small: Change, drawn: dict) -> None:
     small({"generate_data.classification.centers": [[0, 0], [1, 0], [0, 1]]})
     for stage in ("generate_data", "convert_to_tensors", "train_regression", "train_classifier"):

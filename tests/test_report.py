@@ -51,6 +51,7 @@ CUSTOM = {
     "convert_to_tensors.classification.target": "<i>kind</i>",
     "train_regression.bias": True,
     "train_classifier.loss_on": "logits",
+    "train_classifier.class_weight": "balanced",
 }
 
 
@@ -165,7 +166,9 @@ def test_glossary_describes_the_parameters_at_hand(
 ) -> None:
     simulated, custom = read_report(finished_folder), read_report(custom_folder)
     assert "probabilities as if they were logits" in simulated
-    assert "The cross entropy of the logits." in custom
+    assert "cross entropy of the logits; rare classes weigh as much as frequent ones." in custom
+    assert "rare classes weigh" not in simulated
+    assert "scaled to the number of training rows" in simulated
     assert "changes with one unit of the feature" in simulated
     assert "changes with one standard deviation of the feature" in custom
     assert "Bayes" not in custom
