@@ -57,13 +57,13 @@ Truth = TypeVar("Truth", RegressionTruth, ClassificationTruth)
 class Converted:
     """The tensors of a task, their metadata, and what was done to the table.
 
-    `counts` are numbers for metrics; `notes` are texts by subject, for the report.
+    `counts` are metrics, with how the table was split; `notes` are (subject, text) for the report.
     """
 
     tensors: Tensors
     metadata: Metadata
-    counts: dict[str, int]
-    notes: dict[str, str]
+    counts: dict[str, int | str]
+    notes: list[tuple[str, str]]
 
 
 def main(params: ConvertToTensors) -> None:
@@ -82,6 +82,7 @@ def main(params: ConvertToTensors) -> None:
             "regression": regression.counts,
             "classification": classification.counts,
         },
+        # Lists, which DVC's tables of metrics leave out.
         "preparation": {"regression": regression.notes, "classification": classification.notes},
         "tensors": described,
     }
@@ -313,7 +314,10 @@ def report(
     """Print what was done to a table, and return it with the tensors."""
     hashes = row_hashes(table, 0)
     distinct = np.unique(hashes)
-    counts = {f"{part}_rows": int((parts == number).sum()) for number, part in enumerate(SPLITS)}
+    split_by = "column" if table.parts is not None else params.split
+    counts: dict[str, int] = {
+        f"{part}_rows": int((parts == number).sum()) for number, part in enumerate(SPLITS)
+    }
     counts["features"] = len(metadata.features)
     if metadata.labels:
         counts["classes"] = len(metadata.labels)
@@ -323,24 +327,22 @@ def report(
         counts["dropped_rows"] = table.n_dropped
     if params.missing == "impute":
         counts["imputed_values"] = table.n_missing
-    notes = dict(describe_preparation(params, table, parts, counts, metadata))
+    notes = list(describe_preparation(table, parts, counts, metadata))
     sizes = ", ".join(f"{counts[f'{part}_rows']} {part}" for part in SPLITS)
     n_features = counts["features"]
     print(f"{table.path}: {sizes} rows; {n_features} feature{'s' * (n_features > 1)}")
-    for subject, note in notes.items():
+    for subject, note in [("split by", split_by), *notes]:
         print(f"  {subject.replace('_', ' ')}: {note}")
-    return Converted(tensors, metadata, counts, notes)
+    return Converted(tensors, metadata, counts | {"split_by": split_by}, notes)
 
 
 def describe_preparation(
-    params: TableParams,
     table: Table,
     parts: np.ndarray,
     counts: dict[str, int],
     metadata: Metadata,
 ) -> Iterator[tuple[str, str]]:
     """Yield (subject, text) of what was done to a table, and of what may be wrong with it."""
-    yield "split", "column" if table.parts is not None else params.split
     if metadata.labels:
         labels, sizes = np.unique(table.target, return_counts=True)
         yield "classes", shorten([f"{label} {n}" for label, n in zip(labels, sizes, strict=True)])

@@ -234,7 +234,7 @@ def data_rows(
         yield "classes", join_names(metadata.labels)
     for split, name in zip(SPLITS, ("training", "validation", "test"), strict=True):
         yield f"{name} rows", f"{counts[f'{split}_rows']}"
-    yield "split", describe_split(notes.pop("split"))
+    yield "split", describe_split(counts["split_by"])
     for subject, note in notes.items():
         yield SUBJECTS.get(subject, subject.replace("_", " ")), note
     require_file(table)

@@ -466,7 +466,7 @@ def test_rare_class_is_for_training_only_and_named(folder: None) -> None:
     converted = convert_classification(table_params("classification", "my.csv"))
     assert converted.tensors["y_train"].bincount().tolist() == [6, 1, 2]
     assert converted.tensors["y_test"].tolist() == [0, 0]
-    assert converted.notes["rare"] == "s, u: too few distinct rows, all of them for training"
+    assert dict(converted.notes)["rare"] == "s, u: too few distinct rows, all of them for training"
 
 
 def test_class_without_a_training_row_is_rejected(folder: None) -> None:
@@ -523,11 +523,13 @@ def test_metrics_count_rows_features_and_classes(generated: Change) -> None:
     call_stage("convert_to_tensors")
     content = json.loads(Path(METRICS).read_text())
     rows = {f"{part}_rows": 8 for part in SPLITS} | {"duplicate_rows": 0, "leaked_rows": 0}
+    rows |= {"split_by": "column"}
     assert content["convert_to_tensors"] == {
         "regression": rows | {"features": 1},
         "classification": rows | {"features": 1, "classes": 2},
     }
-    assert content["preparation"]["regression"] == {"split": "column"}
+    assert content["preparation"]["regression"] == []
+    assert content["preparation"]["classification"] == [["classes", "0 12, 1 12"]]
 
 
 def test_metrics_count_what_was_done_to_the_rows(folder: None) -> None:
@@ -545,6 +547,7 @@ def test_metrics_count_what_was_done_to_the_rows(folder: None) -> None:
         "duplicate_rows": 1,
         "leaked_rows": 1,
         "dropped_rows": 2,
+        "split_by": "column",
     }
     assert counts["impute"]["imputed_values"] == 2
     assert counts["impute"]["train_rows"] == 4
@@ -563,9 +566,9 @@ def test_tables_and_tensors_are_printed(
     lines = capsys.readouterr().out.splitlines()
     assert lines[:5] == [
         "data/raw/regression.parquet: 8 train, 8 valid, 8 test rows; 1 feature",
-        "  split: column",
+        "  split by: column",
         "data/raw/classification.parquet: 8 train, 8 valid, 8 test rows; 2 features",
-        "  split: column",
+        "  split by: column",
         "  classes: 0 12, 1 12",
     ]
     assert lines[5].startswith("x_train: torch.Tensor torch.float64 [8] [0.0, 0.142857")
@@ -584,7 +587,7 @@ def test_what_was_done_to_a_table_is_printed(
     convert("classification", content, missing="impute")
     assert capsys.readouterr().out == (
         "my.csv: 19 train, 7 valid, 7 test rows; 4 features\n"
-        "  split: random\n"
+        "  split by: random\n"
         "  classes: u 30, v 3\n"
         "  left out: row (an index), name (text with 33 different values; the limit is 20)\n"
         "  one hot: sex (f, m)\n"

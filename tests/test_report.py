@@ -230,19 +230,19 @@ def test_custom_table_is_described(custom_folder: Path) -> None:
         ["validation rows", "2"],
         ["test rows", "2"],
         ["split", "at random; equal rows stay together"],
-        ["rows by class", read_json(str(notes))["preparation"]["classification"]["classes"]],
+        ["rows by class", dict(read_json(str(notes))["preparation"]["classification"])["classes"]],
     ]
 
 
 def test_everything_that_was_done_to_a_table_is_listed(finished: Change) -> None:
     content = read_json(CONVERSION)
-    notes = {"split": "group:city", "one_hot": "a (b, c)", "left_out": "id (unnamed)"}
+    content["convert_to_tensors"]["regression"]["split_by"] = "group:city"
+    notes = [("left_out", "id (unnamed)"), ("one_hot", "a (b, c)")]
     content["preparation"]["regression"] = notes
     write_json(CONVERSION, content)
     call_stage("report")
     rows = table_rows(Path(REPORT).read_text(encoding="utf-8"))
     start = rows.index(["split", "by groups: rows with the same city stay together"])
-    # write_json sorts the keys.
     assert rows[start + 1 : start + 3] == [
         ["left out", "id (unnamed)"],
         ["one-hot encoded", "a (b, c)"],

@@ -58,7 +58,7 @@ def overlap(result: Result, key: str) -> float | None:
     task = "classification" if is_classifier else "regression"
     section = f"convert_to_tensors.{task}"
     split = result.parameters.get(f"{section}.split")
-    split = result.metrics.get(f"preparation.{task}.split", split)
+    split = result.metrics.get(f"{section}.split_by", split)
     is_custom = result.parameters.get(f"{section}.table") in dict(result.custom_tables)
     if not is_custom or split in FIXED_SPLITS:
         return 0.0

@@ -264,7 +264,7 @@ def test_overlap_of_two_parts_is_that_without_validation_rows():
 @pytest.mark.parametrize("split", ["last", "column", None])
 def test_splits_that_no_seed_changes_do_not_overlap(split):
     table = result(split="random")
-    table.metrics["preparation.classification.split"] = split or "last"
+    table.metrics["convert_to_tensors.classification.split_by"] = split or "last"
     assert overlap(table, "classifier.test.accuracy") == 0
     if split:
         assert overlap(result(split=split), "classifier.test.accuracy") == 0
@@ -274,7 +274,7 @@ def test_splits_that_no_seed_changes_do_not_overlap(split):
 def test_splits_that_seeds_draw_overlap(split):
     table = result(split=split)
     assert overlap(table, "classifier.test.accuracy") == 0.5
-    table.metrics["preparation.classification.split"] = split
+    table.metrics["convert_to_tensors.classification.split_by"] = split
     assert overlap(table, "classifier.test.accuracy") == 0.5
 
 
