@@ -1,8 +1,7 @@
-"""Tables are read as they are, or rejected in one sentence with file, row and column."""
+"""Columns of tables are read as they are, or rejected in one sentence with row and column."""
 
 # ruff: noqa: E501  (sentences in one piece)
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from stages.core.errors import UserError
-from stages.shared import table_files
-from stages.shared.table_files import column_names, read_chunks, write_table
 from stages.shared.tables import Table, read_table, to_float64, to_labels
 
 NUMBER = "must be a number from -1e30 to 1e30; got"
@@ -24,7 +21,6 @@ MISSING_LABEL = "must be a label, text or an integer; got a missing value. Corre
 
 # content of the file, the sentence behind its name
 INVALID_CSV = [
-    ("", " must start with a line of column names; it is empty."),
     ("a,t", " must have rows below the column names; it has none."),
     ("a,t\n", " must have rows below the column names; it has none."),
     ("a,t\n1,2\nx,3\n", f": row 2, column a {NUMBER} 'x'. Correct the table."),
@@ -38,20 +34,8 @@ INVALID_CSV = [
     ("a,t\n1,2\n1e400,3\n", f": row 2, column a {NUMBER} '1e400'. Correct the table."),
     ("a,t\n1,2\n\n3,4\n", f": row 2, column a {NUMBER} '', a missing value. Correct the table."),
     ("a,t\n1,2\n3,4\n\n", f": row 3, column a {NUMBER} '', a missing value. Correct the table."),
-    ("a,t,a\n1,2,3\n", ": column names must be distinct; a appears 2 times. Rename one."),
-    ("a, ,t\n1,2,3\n", ": every column must have a name; column 2 has none. Name it."),
-    ("a,,t\n1,2,3\n", ": every column must have a name; column 2 has none. Name it."),
-    ("a;t\n1;2\n", " must separate values by commas; line 1 has semicolons. Save it with commas."),
-    ("a\tt\n1\t2\n", " must separate values by commas; line 1 has tabs. Save it with commas."),
-    ("a|t\n1|2\n", " must separate values by commas; line 1 has bars. Save it with commas."),
-    ("a,t\n1,2\n1,2,3\n", ": row 2 must have 2 values, as line 1 has; it has 3."),
-    ("a,t\n1,2\n5\n", ": row 2 must have 2 values, as line 1 has; it has 1."),
-    ('a,n,t\n1,u,2\n2,"v,3\n3,w,4\n', ": the quotation mark that opens in row 2 is never closed. Close it."),
     ("a,u\n1,2\n", ": column 't' does not exist; the columns are 'a', 'u'. Correct target or features in params.yaml."),
     ("n,t\nu,1\nv,2\n", " must have a numeric column besides t; it has none."),
-    ("a,t\n1,2\né,3\n".encode("latin1"), " must be UTF-8 text; line 3 is not. Save it as UTF-8."),
-    ("é,t\n1,2\n".encode("latin1"), " must be UTF-8 text; line 1 is not. Save it as UTF-8."),
-    ("a,t\n1,2\n".encode("utf-16"), " must be UTF-8 text; line 1 is not. Save it as UTF-8."),
     ("a,split,t\n1,train,2\n2,tset,3\n", f": row 2, column split must be train or test; got 'tset'. {SPLIT}"),
     ("a,split,t\n1,train,2\n2,Test,3\n", f": row 2, column split must be train or test; got 'Test'. {SPLIT}"),
     ("a,split,t\n1,train,2\n2,,3\n", f": row 2, column split must be train or test; got ''. {SPLIT}"),
@@ -132,47 +116,6 @@ def test_invalid_labels_are_rejected_in_one_sentence(labels: pa.Array, sentence:
     assert str(error.value) == f"my.csv{sentence}"
 
 
-@pytest.mark.parametrize("path", ["my.csv", "my.parquet"])
-def test_missing_table_is_rejected(path: str) -> None:
-    assert error_of(path) == (
-        f"{path} is missing; correct the path, or run `dvc repro` if a stage writes the file."
-    )
-
-
-def test_folder_is_rejected() -> None:
-    Path("my.csv").mkdir()
-    assert error_of("my.csv") == "my.csv is a folder; give the path of one .csv or .parquet file."
-
-
-def test_file_of_another_type_is_rejected() -> None:
-    assert error_of("my.xlsx") == "my.xlsx must be a .csv or .parquet file; convert it to one."
-
-
-@pytest.mark.parametrize("size", [0, 4, 100, -1, -30])
-def test_truncated_parquet_is_rejected(size: int) -> None:
-    path = Path(write({"a": [1, 2], "t": [1, 2]}))
-    path.write_bytes(path.read_bytes()[:size])
-    assert error_of(str(path)) == (
-        "my.parquet must be a complete Parquet file; it is corrupted or truncated. Copy it again."
-    )
-
-
-def test_corrupted_page_of_a_parquet_is_rejected() -> None:
-    path = Path(write({"a": np.random.default_rng(0).random(1000)}))
-    content = bytearray(path.read_bytes())
-    content[4:40] = b"\xff" * 36
-    path.write_bytes(content)
-    with pytest.raises(UserError, match="must be a complete Parquet file"):
-        list(read_chunks(str(path), ["a"]))
-
-
-def test_value_longer_than_a_block_is_rejected() -> None:
-    path = write("a,t\n1,2\n" + "1" * (3 * table_files.BLOCK) + ",3\n")
-    assert error_of(path) == (
-        f"my.csv must have rows of fewer than {table_files.BLOCK} bytes; it has longer ones."
-    )
-
-
 def test_listed_feature_that_holds_text_is_rejected() -> None:
     path = write("a,n,t\n1,u,3\n2,v,4\n")
     assert error_of(path, ["a", "n"]) == (
@@ -231,14 +174,6 @@ def test_index_that_pandas_writes_is_read_where_it_is_listed() -> None:
     frame = pd.DataFrame({"t": [5, 6]}, index=pd.Index([7, 8], name="a"))
     frame.to_parquet("my.parquet")
     assert read("my.parquet", ["a"])[0] == {"a": [7, 8], "t": [5, 6]}
-
-
-def test_byte_order_mark_is_not_part_of_the_first_name() -> None:
-    assert column_names(write("\ufeffa,t\n1,2\n")) == ["a", "t"]
-
-
-def test_name_may_hold_what_separates_values_elsewhere() -> None:
-    assert column_names(write("a;b,c|d,t\n1,2,3\n")) == ["a;b", "c|d", "t"]
 
 
 # The split
@@ -308,18 +243,6 @@ def test_every_arrow_type_of_numbers_is_read(column: pa.Array) -> None:
     assert values["a"] == [1.5, 2, 3]
 
 
-def test_quotes_may_be_part_of_a_value() -> None:
-    values, _ = read(write('n,a,t\n5" pipe,1,2\n"a ""b"", c",3,4\n"two\nlines",5,6\n'))
-    assert values == {"a": [1, 3, 5], "t": [2, 4, 6]}
-
-
-def test_chunks_give_the_whole_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write("a,t\n" + "".join(f"{number},0\n" for number in range(5000)))
-    monkeypatch.setattr(table_files, "BLOCK", 4096)
-    assert len(list(read_chunks(path, ["a"]))) > 3
-    assert read(path)[0]["a"] == list(range(5000))
-
-
 @pytest.mark.parametrize(
     ("column", "labels"),
     [
@@ -344,66 +267,6 @@ def test_labels_that_are_categories_are_text() -> None:
     assert to_labels(table.column("t"), path, "t").tolist() == ["u", "v"]
 
 
-# Writing
-
-
-def write_two_chunks() -> int:
-    chunks = [("train", {"a": np.array([1.0, 2.0])}), ("test", {"a": np.array([3.0])})]
-    return write_table("my.parquet", {"a": pa.float64()}, chunks, truth="{}")
-
-
-def test_written_table_has_the_split_as_its_last_column() -> None:
-    assert write_two_chunks() == 3
-    frame = pd.read_parquet("my.parquet")
-    assert frame.to_dict("list") == {"a": [1, 2, 3], "split": ["train", "train", "test"]}
-
-
-def test_written_table_describes_its_simulation() -> None:
-    write_two_chunks()
-    assert (
-        table_files.read_truth("my.parquet", pq.read_table("my.parquet").combine_chunks()) == "{}"
-    )
-
-
-def test_truth_does_not_outlive_a_changed_value() -> None:
-    write_two_chunks()
-    table = pq.read_table("my.parquet").combine_chunks()
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        values = column.to_pylist()
-        values[0], values[-1] = values[-1], values[0]
-        index = table.column_names.index(name)
-        changed = table.set_column(index, name, pa.array(values, column.type)).combine_chunks()
-        assert changed != table
-        assert table_files.read_truth("my.parquet", changed) is None
-    assert table_files.read_truth("my.parquet", table.slice(1).combine_chunks()) is None
-
-
 def test_table_that_was_not_simulated_has_no_truth() -> None:
     assert read(write("a,t\n1,2\n"))[1].truth is None
     assert read(write({"a": [1], "t": [2]}))[1].truth is None
-
-
-def test_columns_are_not_compressed_and_chunks_are_row_groups() -> None:
-    write_two_chunks()
-    metadata = pq.ParquetFile("my.parquet").metadata
-    assert metadata.num_row_groups == 2
-    assert metadata.row_group(0).column(0).compression == "UNCOMPRESSED"
-
-
-def test_failure_while_writing_leaves_no_file() -> None:
-    def chunks():
-        yield "train", {"a": np.array([1.0])}
-        raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        write_table("my.parquet", {"a": pa.float64()}, chunks(), truth="{}")
-    assert os.listdir() == []
-
-
-def test_written_table_is_not_compressed_and_its_numbers_have_no_dictionary(tmp_path: Path) -> None:
-    path = str(tmp_path / "t.parquet")
-    write_table(path, {"x": pa.float64()}, [("train", {"x": np.arange(3.0)})], "{}")
-    group = pq.read_metadata(path).row_group(0)
-    columns = [group.column(number) for number in range(2)]
-    assert [column.compression for column in columns] == ["UNCOMPRESSED"] * 2
-    assert [column.has_dictionary_page for column in columns] == [False, True]
