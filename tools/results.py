@@ -1,6 +1,7 @@
 """Results of a Git revision, a DVC experiment or the workspace, and running DVC for new ones."""
 
 import math
+import os
 import re
 import subprocess
 import sys
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
 
 WORKSPACE = "workspace"
-TABLES = (".csv", ".parquet")
+OTHER_INPUTS = ("stages/", "params.yaml")  # what stages read besides tables and one another's files
 
 Flat = dict[str, object]
 
@@ -196,9 +197,10 @@ def read_values(shown: Mapping[str, Any]) -> Flat:
 def custom_tables(repo: "Repo") -> tuple[tuple[str, str | None], ...]:
     """Return path and md5, as in dvc.lock, of every table that a stage reads and none makes."""
     stages = [stage for stage in repo.index.stages if stage.cmd]
-    made = {out.def_path for stage in stages for out in stage.outs}
+    outs = {out.def_path for stage in stages for out in stage.outs}
+    made = outs | set(map(os.path.dirname, outs))  # report reads metrics/figures as a whole
     read = {dep.def_path: dep.hash_info.value for stage in stages for dep in stage.deps}
-    tables = {path for path in read.keys() - made if path.endswith(TABLES)}
+    tables = {path for path in read.keys() - made if not path.startswith(OTHER_INPUTS)}
     return tuple((path, read[path]) for path in sorted(tables))
 
 

@@ -32,8 +32,6 @@ INVALID_CSV = [
     ("a,t\n1,2\n-1e31,3\n", f": row 2, column a {NUMBER} '-1e31'. Correct the table."),
     ("a,t\n+1,2\n++2,3\n", f": row 2, column a {NUMBER} '++2'. Correct the table."),
     ("a,t\n1,2\n1e400,3\n", f": row 2, column a {NUMBER} '1e400'. Correct the table."),
-    ("a,t\n1,2\n\n3,4\n", f": row 2, column a {NUMBER} '', a missing value. Correct the table."),
-    ("a,t\n1,2\n3,4\n\n", f": row 3, column a {NUMBER} '', a missing value. Correct the table."),
     ("a,u\n1,2\n", ": column 't' does not exist; the columns are 'a', 'u'. Correct target or features in params.yaml."),
     ("n,t\nu,1\nv,2\n", " must have a numeric column besides t; it has none."),
     ("a,split,t\n1,train,2\n2,tset,3\n", f": row 2, column split must be train or test; got 'tset'. {SPLIT}"),

@@ -116,7 +116,7 @@ def test_lacking_column_is_answered_by_what_the_model_needs(finished):
 
 
 def test_wrong_value_is_answered_by_its_row_and_leaves_no_output(finished, monkeypatch):
-    monkeypatch.setattr("stages.shared.table_files.BLOCK", 256)
+    monkeypatch.setattr("stages.shared.csv_files.BLOCK", 256)
     pd.DataFrame({"x": [*map(str, range(300)), "n"]}).to_csv("in.csv", index=False)
     with pytest.raises(UserError, match="in.csv: row 301, column x must be a number"):
         predict.main([REGRESSION, "in.csv", "-o", "out.csv"])
@@ -133,7 +133,7 @@ def test_chunks_change_no_prediction(finished, monkeypatch):
     points = np.random.default_rng(0).random((500, 2))
     pd.DataFrame(points, columns=["x1", "x2"]).to_csv("in.csv", index=False)
     predict.main([CLASSIFIER, "in.csv", "-o", "whole.parquet"])
-    monkeypatch.setattr("stages.shared.table_files.BLOCK", 1024)
+    monkeypatch.setattr("stages.shared.csv_files.BLOCK", 1024)
     assert len(list(prediction.predict_table(prediction.load(CLASSIFIER), "in.csv"))) > 5
     predict.main([CLASSIFIER, "in.csv", "-o", "parts.parquet"])
     whole, parts = pd.read_parquet("whole.parquet"), pd.read_parquet("parts.parquet")

@@ -148,7 +148,9 @@ def test_unknown_name_is_rejected_with_the_closest_one(project):
         resolve("fats", {"fast": "1f"})
 
 
-@pytest.mark.parametrize("path", ["data/external/mine.csv", "other.parquet"])
+@pytest.mark.parametrize(
+    "path", ["data/external/mine.csv", "other.parquet", "a.tsv.gz", "data/parts"]
+)
 def test_custom_tables_are_told_apart_by_path_and_checksum(project, path):
     project.write("params.yaml", {"table": path})
     project.lock("aaa", path)
