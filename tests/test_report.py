@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from conftest import (
     ARTICLE,
@@ -24,7 +25,15 @@ from conftest import (
 )
 from stages.core.errors import UserError
 from stages.core.schema import STAGES
-from stages.report import FIGURES, MAX_NAMES, REPORT, breakable, describe_source, join_names
+from stages.report import (
+    FIGURES,
+    MAX_NAMES,
+    REPORT,
+    breakable,
+    checksum,
+    describe_source,
+    join_names,
+)
 from stages.shared.metadata import RegressionTruth
 from stages.shared.summary import METRICS, summarize
 
@@ -126,6 +135,19 @@ def test_both_training_accuracies_are_explained(finished_folder: Path) -> None:
     text = " ".join(read_report(finished_folder).split())
     assert "training mode, where BatchNorm uses the mean and variance of the training rows" in text
     assert "evaluation mode, where BatchNorm uses its running statistics" in text
+
+
+def test_checksum_is_that_of_dvc(tmp_path: Path) -> None:
+    folder = tmp_path / "sales"
+    folder.mkdir()
+    for name in ("part.10.parquet", "part.9.parquet", "é.parquet", "_SUCCESS"):
+        (folder / name).write_text(name)
+    (tmp_path / "a.csv").write_text("a,t\n1,2\n")
+    assert run("dvc", "init", "--no-scm", cwd=tmp_path).returncode == 0
+    assert run("dvc", "add", "sales", "a.csv", cwd=tmp_path).returncode == 0
+    for path in (folder, tmp_path / "a.csv"):
+        known = yaml.safe_load(Path(f"{path}.dvc").read_text())["outs"][0]
+        assert checksum(path) == (known["size"], known["md5"])
 
 
 def test_simulated_data_is_described(finished: Change) -> None:
