@@ -237,11 +237,25 @@ def data_rows(
     yield "split", describe_split(counts["split_by"])
     for subject, note in notes.items():
         yield SUBJECTS.get(subject, subject.replace("_", " ")), note
-    require_file(table)
-    with open(table, "rb") as file:
+    n_bytes, md5 = checksum(Path(table))
+    yield "bytes", f"{n_bytes}"
+    yield "md5", md5
+
+
+def checksum(path: Path) -> tuple[int, str]:
+    """Return the number of bytes and the MD5 of a file or folder, as in dvc.lock.
+
+    That of a folder is the MD5 of the list of its files, in JSON, and ends in .dir.
+    """
+    if path.is_dir():
+        files = [(file.name, *checksum(file)) for file in sorted(path.iterdir())]
+        listed = json.dumps([{"md5": md5, "relpath": name} for name, _, md5 in files])
+        md5 = hashlib.md5(listed.encode(), usedforsecurity=False).hexdigest()
+        return sum(n_bytes for _, n_bytes, _ in files), f"{md5}.dir"
+    require_file(str(path))
+    with path.open("rb") as file:
         md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
-        yield "bytes", f"{file.tell()}"
-    yield "md5", md5.hexdigest()
+        return file.tell(), md5.hexdigest()
 
 
 def read_metadata(task: str) -> Metadata:

@@ -348,7 +348,7 @@ def test_truth_survives_a_copy_of_the_file(generated: Change) -> None:
 def test_table_of_several_chunks_brings_its_truth_and_all_rows(
     generated: Change, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stages.shared.table_files.BATCH", 5)
+    monkeypatch.setattr("stages.shared.table_files.BATCH_ROWS", 5)
     converted = convert_classification(
         table_params("classification", RAW_CLASSIFICATION, target="label")
     )

@@ -270,6 +270,24 @@ def test_simulated_table_as_csv_gives_the_same_models(copied: Change, drawn: dic
 # Tables of many forms
 
 
+def test_every_kind_of_file_gives_the_same_models(small: Change) -> None:
+    line, classes = make_tables(2)
+    run_on(line, classes, STANDARDIZED)
+    before = [Path(path).read_bytes() for path in (REGRESSION, CLASSIFIER)]
+    Path("data/parts").mkdir()
+    line.iloc[:25].to_parquet("data/parts/part-0.parquet")
+    line.iloc[25:].to_parquet("data/parts/part-1.parquet")
+    classes.to_csv("data/classes.tsv.gz", sep="\t", index=False)
+    run_stages(
+        {
+            "convert_to_tensors.regression.table": "data/parts",
+            "convert_to_tensors.classification.table": "data/classes.tsv.gz",
+        }
+    )
+    call_stage("report")
+    assert [Path(path).read_bytes() for path in (REGRESSION, CLASSIFIER)] == before
+
+
 @pytest.mark.parametrize("n_features", [1, 2, 14])
 def test_any_number_of_features_is_trained_and_drawn(small: Change, n_features: int) -> None:
     run_on(*make_tables(n_features), STANDARDIZED)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from conftest import (
     ARTICLE,
@@ -31,6 +32,7 @@ from stages.report import (
     MAX_NAMES,
     REPORT,
     breakable,
+    checksum,
     describe_source,
     describe_split,
     join_names,
@@ -194,6 +196,19 @@ def test_page_without_warnings_has_no_place_for_them(finished: Change) -> None:
     write_json(METRICS[2], read_json(METRICS[2]) | {"warnings": {}, "warning_texts": []})
     call_stage("report")
     assert "arnings</" not in Path(REPORT).read_text(encoding="utf-8")
+
+
+def test_checksum_is_that_of_dvc(tmp_path: Path) -> None:
+    folder = tmp_path / "sales"
+    folder.mkdir()
+    for name in ("part.10.parquet", "part.9.parquet", "é.parquet", "_SUCCESS"):
+        (folder / name).write_text(name)
+    (tmp_path / "a.csv").write_text("a,t\n1,2\n")
+    assert run("dvc", "init", "--no-scm", cwd=tmp_path).returncode == 0
+    assert run("dvc", "add", "sales", "a.csv", cwd=tmp_path).returncode == 0
+    for path in (folder, tmp_path / "a.csv"):
+        known = yaml.safe_load(Path(f"{path}.dvc").read_text())["outs"][0]
+        assert checksum(path) == (known["size"], known["md5"])
 
 
 def test_simulated_data_is_described(finished: Change) -> None:

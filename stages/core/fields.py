@@ -32,8 +32,16 @@ Device = Annotated[
     Literal["cpu", "cuda", "mps", "auto"], Field(description="one of {cpu, cuda, mps, auto}")
 ]
 Dtype = Annotated[Literal["float64", "float32"], Field(description="one of {float64, float32}")]
+# A last part without a dot is a folder's name, as is one that ends in /.
 TablePath = Annotated[
-    str, Field(pattern=r".\.(csv|parquet)$", description="the path of a .csv or .parquet file")
+    str,
+    Field(
+        pattern=r".\.((csv|tsv)(\.gz)?|parquet)$|(^|/)[^./]+$|./$",
+        description=(
+            "the path of a .csv, .tsv, .csv.gz, .tsv.gz or .parquet file, or of a folder of "
+            ".parquet files"
+        ),
+    ),
 ]
 Column = Annotated[str, Field(min_length=1, description="a column name")]
 Missing = Annotated[

@@ -1,7 +1,7 @@
 """Tables as CSV or Parquet files: their column names, their rows in chunks, and writing them."""
 
-import csv
 import os
+import re
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,117 +9,61 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from stages.core.errors import UserError
 from stages.core.files import atomic_write
+from stages.shared import csv_files
 from stages.shared.splits import SPLIT
 
-DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
-BLOCK = 2**20  # bytes of a CSV file in memory at a time
-BATCH = 2**17  # rows of a Parquet file in memory at a time
+# Rows, and values, of a Parquet file in memory at a time
+BATCH_ROWS, BATCH_VALUES = 2**17, 2**23
+GIT_LFS = b"version https://git-lfs"  # what a file that Git LFS has not fetched starts with
+PARQUET_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError)
+# What Arrow says of a Parquet file that is complete, but that it cannot read
+UNSUPPORTED = re.compile(
+    "crypt|unsupported|not (currently |yet )?(supported|implemented)|unknown encoding",
+    re.IGNORECASE,
+)
 # Keys of the Parquet metadata: how a simulation describes itself, and a checksum of its values, so
 # that the description does not outlive them.
 TRUTH, CHECKSUM = b"truth", b"checksum"
 
 
+def is_csv(path: str) -> bool:
+    """Return whether a path is that of a CSV file, not of a Parquet file or a folder of them."""
+    return path.endswith(csv_files.SUFFIXES) and not os.path.isdir(path)
+
+
 def column_names(path: str) -> list[str]:
-    """Return the names of the columns of a table.
+    """Return the names of the columns of a table as they are: some may be empty or appear twice.
 
     Raises UserError for a file that is missing, empty, corrupted, not UTF-8 or neither CSV nor
-    Parquet, and for a column name that is empty or appears twice.
+    Parquet, and for a CSV file whose line 1 does not look like column names.
     """
-    if os.path.isdir(path):
-        raise UserError(f"{path} is a folder; give the path of one .csv or .parquet file.")
-    try:
-        if path.endswith(".parquet"):
-            names = pq.read_schema(path).names
-        elif path.endswith(".csv"):
-            with open(path, encoding="utf-8-sig", newline="") as file:
-                names = next(csv.reader(file), list[str]())
-        else:
-            raise UserError(f"{path} must be a .csv or .parquet file; convert it to one.")
-    except FileNotFoundError:
-        raise UserError(
-            f"{path} is missing; correct the path, or run `dvc repro` if a stage writes the file."
-        ) from None
-    except PermissionError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}.") from None
-    except (UnicodeDecodeError, csv.Error):
-        raise csv_error(path) from None
-    except (pa.ArrowException, OSError):
-        raise parquet_error(path) from None
-    if not names:
-        raise UserError(f"{path} must start with a line of column names; it is empty.")
-    if len(names) == 1:
-        for delimiter, word in DELIMITERS.items():
-            if delimiter in names[0]:
-                raise UserError(
-                    f"{path} must separate values by commas; line 1 has {word}. Save it with "
-                    "commas."
-                )
-    for number, name in enumerate(names, start=1):
-        if not name.strip():
+    check_file(path)
+    return csv_files.column_names(path) if is_csv(path) else read_schema(part_files(path)[0]).names
+
+
+def read_chunks(path: str, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Yield the columns `names` of all rows of a table, chunk by chunk; columns of CSV as text.
+
+    Raises UserError for a name that appears twice, a row with too few or too many values, a
+    quotation mark that is not closed, a corrupted file, and parts with different columns.
+    """
+    counts = Counter(column_names(path))
+    for name in names:
+        if counts[name] > 1:
             raise UserError(
-                f"{path}: every column must have a name; column {number} has none. Name it."
+                f"{path}: column names must be distinct; {name} appears {counts[name]} times. "
+                "Rename one."
             )
-    for name, count in Counter(names).items():
-        if count > 1:
-            raise UserError(
-                f"{path}: column names must be distinct; {name} appears {count} times. Rename one."
-            )
-    return names
+    yield from csv_files.read_chunks(path, names) if is_csv(path) else read_parts(path, names)
 
 
-def index_names(path: str) -> list[str]:
-    """Return the columns of a Parquet file that pandas wrote as the index of the rows."""
-    if not path.endswith(".parquet"):
-        return []
-    listed = (pq.read_schema(path).pandas_metadata or {}).get("index_columns", [])
-    return [name for name in listed if isinstance(name, str)]
-
-
-def parquet_error(path: str) -> UserError:
-    """Return the error for a corrupted Parquet file."""
-    return UserError(
-        f"{path} must be a complete Parquet file; it is corrupted or truncated. Copy it again."
-    )
-
-
-def encoding_error(path: str) -> UserError | None:
-    """Return the error for the first line of a CSV file that is not UTF-8, if there is one."""
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError:
-                return UserError(
-                    f"{path} must be UTF-8 text; line {number} is not. Save it as UTF-8."
-                )
-    return None
-
-
-def csv_error(path: str) -> UserError:
-    """Return the error for a CSV file that Arrow cannot read: the first thing wrong with it."""
-    error = encoding_error(path)
-    if error:
-        return error
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        rows = csv.reader(file)
-        expected, number = len(next(rows, [])), 0
-        try:
-            for number, row in enumerate(rows, start=1):
-                if row and len(row) != expected:  # an empty line is a row of missing values
-                    return UserError(
-                        f"{path}: row {number} must have {expected} values, as line 1 has; it has "
-                        f"{len(row)}."
-                    )
-        except csv.Error:
-            number = 1  # a value exceeds the csv module's limit
-    if not number:
-        return no_rows(path)
-    return UserError(f"{path} must have rows of fewer than {BLOCK} bytes; it has longer ones.")
+def locate(path: str, row: int) -> str:
+    """Return where a row is, counted from 1 over all chunks: "line 17" of CSV, else "row 16"."""
+    return csv_files.locate(path, row) if is_csv(path) else f"row {row}"
 
 
 def no_rows(path: str) -> UserError:
@@ -127,66 +71,132 @@ def no_rows(path: str) -> UserError:
     return UserError(f"{path} must have rows below the column names; it has none.")
 
 
-def check_quotes(path: str) -> None:
-    """Raise UserError for a CSV file that ends inside a quoted value, which may span many rows."""
-    with open(path, "rb") as file:
-        count = sum(block.count(b'"') for block in iter(lambda: file.read(BLOCK), b""))
-    if count % 2 == 0:
-        return
-    number = 0
+def check_file(path: str) -> None:
+    """Raise UserError for a file that is missing, not readable, not fetched, or no table."""
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            for _ in csv.reader(file, strict=True):
-                number += 1
-    except UnicodeDecodeError:
-        raise csv_error(path) from None
-    except csv.Error as error:
-        if "unexpected end" in str(error):
-            raise UserError(
-                f"{path}: the quotation mark that opens in row {number} is never closed. Close it."
-            ) from None
+        with open(path, "rb") as file:
+            start = file.read(len(GIT_LFS))
+    except IsADirectoryError:
+        return
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(
+            f"{path} is missing; correct the path, or run `dvc repro` if a stage writes the file."
+        ) from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from None
+    if start == GIT_LFS:
+        raise UserError(f"{path} must be a table; it is a pointer of Git LFS. Run `git lfs pull`.")
+    if not path.endswith((*csv_files.SUFFIXES, ".parquet")):
+        raise UserError(
+            f"{path} must be a .csv, .tsv, .csv.gz, .tsv.gz or .parquet file; convert it to one."
+        )
 
 
-def read_chunks(path: str, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Yield the columns `names` of all rows of a table, chunk by chunk; columns of CSV as text.
+def part_files(path: str) -> list[str]:
+    """Return the Parquet files of a table: `path` itself, or all in that folder in natural order.
 
-    Raises UserError for a row with too few or too many values, a quotation mark that is not closed,
-    and a corrupted file.
+    What Spark and Dask add, under names that start with "_" or ".", is left out. Raises UserError
+    for folders and other files, which may hold further rows, or say that some no longer count.
     """
-    if path.endswith(".parquet"):
-        try:
-            with pq.ParquetFile(path) as file:
-                yield from map(decode, file.iter_batches(BATCH, columns=list(names)))
-        except (pa.ArrowException, OSError):
-            raise parquet_error(path) from None
-        return
+    if not os.path.isdir(path):
+        return [path]
+    names = []
+    for name in os.listdir(path):
+        if os.path.isdir(os.path.join(path, name)):
+            raise UserError(
+                f"{path} must have .parquet files only; it has the folder {name}. Write the table "
+                "as one file, with the program that wrote the folder."
+            )
+        if name.startswith(("_", ".")):
+            continue
+        if not name.endswith(".parquet"):
+            raise UserError(
+                f"{path} must have .parquet files only; it has {name}. Move it elsewhere."
+            )
+        names.append(name)
+    if not names:
+        raise UserError(
+            f"{path} must be one table file, or have .parquet files; it is a folder without any."
+        )
+    parts = [os.path.join(path, name) for name in sorted(names, key=natural_order)]
+    for part in parts:
+        check_file(part)
+    return parts
 
-    check_quotes(path)
+
+def natural_order(name: str) -> list[str | int]:
+    """Return the key that sorts part.10 behind part.9."""
+    words: list[str | int] = [*re.split("([0-9]+)", name)]
+    words[1::2] = map(int, words[1::2])
+    return words
+
+
+def read_schema(path: str) -> pa.Schema:
+    """Return the schema of a Parquet file."""
     try:
-        with pacsv.open_csv(
-            path,
-            pacsv.ReadOptions(use_threads=False, block_size=BLOCK),
-            # An empty line is a row of missing values.
-            pacsv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
-            pacsv.ConvertOptions(
-                include_columns=list(names),
-                column_types=dict.fromkeys(names, pa.string()),
-            ),
-        ) as reader:
-            yield from reader
-    except pa.ArrowInvalid:
-        # No invalid_row_handler: Arrow's threads may call it while Python ends, which aborts.
-        raise csv_error(path) from None
+        return pq.read_schema(path)
+    except PARQUET_ERRORS as error:
+        raise parquet_error(path, error) from None
 
 
-def decode(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Return a batch with categories, and every Arrow type of text, as plain columns."""
-    types = [
-        field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-        for field in batch.schema
-    ]
-    types = [pa.string() if pa.types.is_string_view(type_) else type_ for type_ in types]
-    return batch.cast(pa.schema(list(zip(batch.schema.names, types, strict=True))))
+def parquet_error(path: str, error: Exception) -> UserError:
+    """Return the error for a Parquet file that Arrow cannot read."""
+    reason = str(error).partition("\n")[0].rstrip(".")
+    if isinstance(error, pa.ArrowNotImplementedError) or UNSUPPORTED.search(reason):
+        return UserError(
+            f"{path} cannot be read: {reason[:200]}. Write it without encryption, and with Snappy "
+            "or Zstandard as compression."
+        )
+    return UserError(
+        f"{path} must be a complete Parquet file; it is corrupted or truncated. Copy it again."
+    )
+
+
+def index_names(path: str) -> list[str]:
+    """Return the columns of a Parquet table that pandas wrote as the index of the rows."""
+    if is_csv(path):
+        return []
+    listed = (read_schema(part_files(path)[0]).pandas_metadata or {}).get("index_columns", [])
+    return [name for name in listed if isinstance(name, str)]
+
+
+def read_parts(path: str, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Yield the columns `names` of all Parquet files of a table, chunk by chunk."""
+    first, *others = part_files(path)
+    types = plain_types(first, names)
+    for part in others:
+        others_types = plain_types(part, names)
+        for name, type_ in types.items():
+            if others_types.get(name) != type_:
+                raise UserError(
+                    f"{path}: column {name} must have one type; it is {type_} in "
+                    f"{os.path.basename(first)} and {others_types.get(name, 'missing')} in "
+                    f"{os.path.basename(part)}. Write the table as one file."
+                )
+    schema = pa.schema(list(types.items()))
+    n_rows = max(1, min(BATCH_ROWS, BATCH_VALUES // max(1, len(names))))
+    for part in (first, *others):
+        try:
+            with pq.ParquetFile(part) as file:
+                for batch in file.iter_batches(n_rows, columns=list(names)):
+                    yield batch.select(list(names)).cast(schema)
+        except PARQUET_ERRORS as error:
+            raise parquet_error(part, error) from None
+
+
+def plain_types(path: str, names: Sequence[str]) -> dict[str, pa.DataType]:
+    """Return the types of columns of a Parquet file, as far as it has them.
+
+    Categories, and text of every kind, count as plain columns.
+    """
+    schema = read_schema(path)
+    types = {}
+    for name in schema.names:
+        if name in names:
+            type_ = schema.field(schema.names.index(name)).type
+            type_ = type_.value_type if pa.types.is_dictionary(type_) else type_
+            types[name] = pa.string() if pa.types.is_string_view(type_) else type_
+    return {name: types[name] for name in names if name in types}
 
 
 def is_text(column: pa.Array) -> bool:
@@ -199,7 +209,7 @@ def read_truth(path: str, columns: pa.Table) -> str | None:
 
     None also if `columns` are not all of the simulation, or if a value has changed since.
     """
-    if not path.endswith(".parquet"):
+    if is_csv(path) or os.path.isdir(path):
         return None
     metadata = pq.read_metadata(path).metadata or {}
     if TRUTH not in metadata:

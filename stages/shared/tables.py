@@ -16,6 +16,7 @@ from stages.shared.table_files import (
     column_names,
     index_names,
     is_text,
+    locate,
     no_rows,
     read_chunks,
     read_truth,
@@ -237,8 +238,11 @@ def is_missing(values: np.ndarray) -> np.ndarray:
 
 
 def location(path: str, name: str, row: int) -> str:
-    """Return how an error names a value; row 1 is the first below the column names."""
-    return f"{path}: row {row}, column {name}"
+    """Return how an error names a value; row 1 is the first below the column names.
+
+    Of CSV, it names the line, as an editor shows it.
+    """
+    return f"{path}: {locate(path, row)}, column {name}"
 
 
 def is_number(type_: pa.DataType) -> bool:

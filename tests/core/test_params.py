@@ -26,6 +26,9 @@ SEED = "an integer from 0 to 2**63 - 1"
 SNAPSHOTS = "an ascending list of epochs that starts with 0; got"
 WIDTHS = "a list of one or more widths, all integers >= 1; got"
 FEATURES = "all, or a list of one or more column names; got"
+TABLE = (
+    "the path of a .csv, .tsv, .csv.gz, .tsv.gz or .parquet file, or of a folder of .parquet files"
+)
 
 # key, value as it is written in the file, the sentence behind "params.yaml: <key> must be "
 INVALID = [
@@ -48,8 +51,11 @@ INVALID = [
     ("generate_data.classification.centers", "[[0, 1]]", "a list of two or more centers, each a list of two numbers; got [[0, 1]]."),
     ("generate_data.classification.centers", "[[0, 1], [2]]", "a list of two or more centers, each a list of two numbers; got [[0, 1], [2]]."),
     ("generate_data.classification.centers", "[[1, 2], [1, 2]]", "a list of distinct centers; got [[1, 2], [1, 2]]."),
-    ("convert_to_tensors.regression.table", "data.txt", "the path of a .csv or .parquet file; got 'data.txt'."),
-    ("convert_to_tensors.regression.table", ".csv", "the path of a .csv or .parquet file; got '.csv'."),
+    ("convert_to_tensors.regression.table", "data.txt", f"{TABLE}; got 'data.txt'."),
+    ("convert_to_tensors.regression.table", ".csv", f"{TABLE}; got '.csv'."),
+    ("convert_to_tensors.regression.table", "data.csv.bz2", f"{TABLE}; got 'data.csv.bz2'."),
+    ("convert_to_tensors.regression.table", "data/sales.v2", f"{TABLE}; got 'data/sales.v2'."),
+    ("convert_to_tensors.regression.table", "..", f"{TABLE}; got '..'."),
     ("convert_to_tensors.regression.target", "''", "a column name; got ''."),
     ("convert_to_tensors.regression.target", "2020", "a column name; got 2020. Put the name in quotation marks: '2020'."),
     ("convert_to_tensors.regression.missing", "skip", "one of {refuse, drop, impute}; got 'skip'."),
@@ -199,6 +205,17 @@ def test_stage_reads_the_sections_of_its_model(stage: str) -> None:
     content = to_tuples(ARTICLE)
     expected = {key: content[key] for key in STAGES[stage].model_fields}
     assert read_params(STAGES[stage]).model_dump(exclude_unset=True) == expected
+
+
+@pytest.mark.parametrize(
+    "path", ["a.csv", "b.c/a.tsv", "a.csv.gz", "a.tsv.gz", "b.parquet/", "a/b"]
+)
+def test_table_is_a_file_or_a_folder(path: str) -> None:
+    content = deepcopy(ARTICLE)
+    set_key(content, "convert_to_tensors.regression.table", path)
+    write_params(content)
+    params = read_params(STAGES["convert_to_tensors"]).model_dump()
+    assert params["convert_to_tensors"]["regression"]["table"] == path
 
 
 def test_stage_checks_only_its_own_sections() -> None:

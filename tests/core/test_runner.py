@@ -88,7 +88,7 @@ def test_stage_is_imported_without_garbage_collection_and_runs_without_dynamo(
 
 INVALID = [
     ("generate_data", "generate_data.seed", "none"),
-    ("convert_to_tensors", "convert_to_tensors.regression.table", "none"),
+    ("convert_to_tensors", "convert_to_tensors.regression.table", "data.txt"),
     ("train_regression", "train_regression.epochs", 0),
     ("train_classifier", "device", "gpu"),
     ("report", "device", "gpu"),

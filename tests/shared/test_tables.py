@@ -32,23 +32,23 @@ NO_FEATURE = "must have a feature besides t: a column of numbers, or of text wit
 
 # content of the file, the sentence behind its name
 INVALID_CSV = [
-    ("a,t\n1,2\nx,3\n", f": row 2, column a {NUMBER} 'x'. {CORRECT}"),
-    ("a,t\n1,2\n,3\n", ": row 2, column a has a missing value, the first of 1 in this column; set missing: drop or impute in params.yaml, or correct the table."),
-    ("a,t\n1,2\n2,NA\n2,?\n", ": row 2, column t has a missing value, the first of 2 in this column; set missing: drop in params.yaml, or correct the table."),
-    ("a,t\n1,2\n-inf,3\n", f": row 2, column a {NUMBER} '-inf'. {CORRECT}"),
-    ("a,t\n1,2\n1e31,3\n", f": row 2, column a {NUMBER} '1e31'. {CORRECT}"),
-    ("a,t\n1,2\n-1e31,3\n", f": row 2, column a {NUMBER} '-1e31'. {CORRECT}"),
-    ("a,t\n+1,2\n++2,3\n", f": row 2, column a {NUMBER} '++2'. {CORRECT}"),
-    ("a,t\n1,2\n1e400,3\n", f": row 2, column a {NUMBER} '1e400'. {CORRECT}"),
-    ("a,t\n1,u\n2,v\n", f": row 1, column t {NUMBER} 'u'. {CORRECT}"),
+    ("a,t\n1,2\nx,3\n", f": line 3, column a {NUMBER} 'x'. {CORRECT}"),
+    ("a,t\n1,2\n,3\n", ": line 3, column a has a missing value, the first of 1 in this column; set missing: drop or impute in params.yaml, or correct the table."),
+    ("a,t\n1,2\n2,NA\n2,?\n", ": line 3, column t has a missing value, the first of 2 in this column; set missing: drop in params.yaml, or correct the table."),
+    ("a,t\n1,2\n-inf,3\n", f": line 3, column a {NUMBER} '-inf'. {CORRECT}"),
+    ("a,t\n1,2\n1e31,3\n", f": line 3, column a {NUMBER} '1e31'. {CORRECT}"),
+    ("a,t\n1,2\n-1e31,3\n", f": line 3, column a {NUMBER} '-1e31'. {CORRECT}"),
+    ("a,t\n+1,2\n++2,3\n", f": line 3, column a {NUMBER} '++2'. {CORRECT}"),
+    ("a,t\n1,2\n1e400,3\n", f": line 3, column a {NUMBER} '1e400'. {CORRECT}"),
+    ("a,t\n1,u\n2,v\n", f": line 2, column t {NUMBER} 'u'. {CORRECT}"),
     ("a,t,a\n1,2,3\n", ": column names must be distinct; a appears 2 times. Rename one, or list the features in params.yaml."),
     ("a,u\n1,2\n", ": column 't' does not exist; the columns are a, u. Correct target, features or split in params.yaml."),
     ("ta,a\n1,2\n", ": column 't' does not exist; the columns are ta, a. Correct target, features or split in params.yaml. Did you mean 'ta'?"),
     ("t\n1\n", f" {NO_FEATURE}."),
     ("a,t\nNA,1\n?,2\n", f" {NO_FEATURE}: a (no values)."),
-    ("a,split,t\n1,train,2\n2,tset,3\n", f": row 2, column split must be train, valid or test; got 'tset'. {SPLIT}"),
-    ("a,split,t\n1,train,2\n2,Test,3\n", f": row 2, column split must be train, valid or test; got 'Test'. {SPLIT}"),
-    ("a,split,t\n1,train,2\n2,,3\n", f": row 2, column split must be train, valid or test; got ''. {SPLIT}"),
+    ("a,split,t\n1,train,2\n2,tset,3\n", f": line 3, column split must be train, valid or test; got 'tset'. {SPLIT}"),
+    ("a,split,t\n1,train,2\n2,Test,3\n", f": line 3, column split must be train, valid or test; got 'Test'. {SPLIT}"),
+    ("a,split,t\n1,train,2\n2,,3\n", f": line 3, column split must be train, valid or test; got ''. {SPLIT}"),
     ("a,split,t\n1,train,2\n2,valid,3\n", f": column split must have rows with train and with test; none has test. {SPLIT}"),
     ("a,split,t\n1,test,2\n2,valid,3\n", f": column split must have rows with train and with test; none has train. {SPLIT}"),
 ]  # fmt: skip
@@ -170,10 +170,10 @@ def test_group_is_not_a_feature() -> None:
 def test_invalid_value_in_a_later_chunk_is_reported_with_its_row(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("stages.shared.table_files.BLOCK", 4096)
+    monkeypatch.setattr("stages.shared.csv_files.BLOCK", 4096)
     rows = ["1,2\n"] * 5000
     rows[4321] = "x,2\n"
-    assert error_of(write("a,t\n" + "".join(rows))).startswith("my.csv: row 4322, column a must")
+    assert error_of(write("a,t\n" + "".join(rows))).startswith("my.csv: line 4323, column a must")
 
 
 def test_long_lists_are_shortened() -> None:
@@ -342,7 +342,7 @@ def test_every_value_is_read_to_the_last_bit() -> None:
 @pytest.mark.parametrize("text", ["0x10", "1_000", "1e", "infinity", "1d", "0b1", "1f", "\u0661"])
 def test_what_only_some_readers_take_for_a_number_is_none(text: str) -> None:
     path = write("a,t\n" + "1,2\n" * 20 + f"{text},3\n")
-    assert error_of(path) == f"my.csv: row 21, column a {NUMBER} {text!r}. {CORRECT}"
+    assert error_of(path) == f"my.csv: line 22, column a {NUMBER} {text!r}. {CORRECT}"
 
 
 @pytest.mark.parametrize(

@@ -117,9 +117,9 @@ def test_lacking_column_is_answered_by_what_the_model_needs(finished):
 
 
 def test_wrong_value_is_answered_by_its_row_and_leaves_no_output(finished, monkeypatch):
-    monkeypatch.setattr("stages.shared.table_files.BLOCK", 256)
+    monkeypatch.setattr("stages.shared.csv_files.BLOCK", 256)
     pd.DataFrame({"x": [*map(str, range(300)), "n"]}).to_csv("in.csv", index=False)
-    with pytest.raises(UserError, match="in.csv: row 301, column x must be a number"):
+    with pytest.raises(UserError, match="in.csv: line 302, column x must be a number"):
         predict.main([REGRESSION, "in.csv", "-o", "out.csv"])
     assert not list(Path().glob("*out.csv*"))
 
@@ -129,8 +129,8 @@ def test_missing_value_is_rejected_by_a_model_that_was_trained_without(finished)
     with pytest.raises(UserError) as error:
         predict.main([REGRESSION, "in.csv", "-o", "out.csv"])
     assert str(error.value) == (
-        "in.csv: row 2, column x has a missing value, and the model was trained without any; train "
-        "it with missing: impute, or correct the table."
+        "in.csv: line 3, column x has a missing value, and the model was trained without any; "
+        "train it with missing: impute, or correct the table."
     )
     assert not list(Path().glob("*out.csv*"))
 
@@ -229,7 +229,7 @@ def test_chunks_change_no_prediction(finished, monkeypatch):
     points = np.random.default_rng(0).random((500, 2))
     pd.DataFrame(points, columns=["x1", "x2"]).to_csv("in.csv", index=False)
     predict.main([CLASSIFIER, "in.csv", "-o", "whole.parquet"])
-    monkeypatch.setattr("stages.shared.table_files.BLOCK", 1024)
+    monkeypatch.setattr("stages.shared.csv_files.BLOCK", 1024)
     assert (
         len(list(prediction.predict_table(prediction.load(CLASSIFIER), "in.csv", [], Counter())))
         > 5
