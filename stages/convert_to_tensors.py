@@ -97,7 +97,7 @@ def main(params: ConvertToTensors) -> None:
 
 
 def convert_regression(params: TableParams) -> Converted:
-    """Return x and y of each split, float64; x is (n,), or (n, n_features) of several features.
+    """Return x and y of each split, float64; x is (n,), or (n, n_features) for several features.
 
     With `standardize`, the mean of the training targets is subtracted from y, too.
     """

@@ -35,14 +35,14 @@ def test_clone_is_rebuilt_compared_and_restored(clone, monkeypatch):
 
     params = yaml.safe_load((clone / "params.yaml").read_text())
     hidden = params["train_classifier"]["hidden"]
-    dvc(clone, "exp", "run", "--name", "wide", "-S", f"train_classifier.hidden={hidden + 3}")
+    dvc(clone, "exp", "run", "--name", "wide", "-S", f"train_classifier.hidden={[hidden[0] + 3]}")
     changed = json.loads(dvc(clone, "metrics", "diff", "--json"))
     assert set(changed) == {"metrics/evaluate.json", "metrics/train_classifier.json"}
     loss = changed["metrics/train_classifier.json"]["train_classifier.loss"]
     assert loss["new"] != loss["old"]
     changes = json.loads(dvc(clone, "params", "diff", "--json"))["params.yaml"]
     assert list(changes) == ["train_classifier.hidden"]
-    assert changes["train_classifier.hidden"]["new"] == hidden + 3
+    assert changes["train_classifier.hidden"]["new"] == [hidden[0] + 3]
     assert "wide" in dvc(clone, "exp", "show", "--csv")
 
     back = dvc(clone, "exp", "run", "-S", f"train_classifier.hidden={hidden}")

@@ -13,8 +13,8 @@ def fit_column(name: str, values: np.ndarray, impute: bool) -> FeatureColumn:
     """Return how a column becomes features, from its values in the training part.
 
     `values` are float64, nan where they are missing, or text as object, "" where they are missing.
-    The value filled in, with `impute`, is the median or the most frequent category; of several,
-    the first in alphabetical order.
+    With `impute`, the value filled in is the median or the most frequent category, the first in
+    alphabetical order if there is more than one.
     """
     known = values[~is_missing(values)]
     if values.dtype != object:

@@ -341,8 +341,8 @@ def number_error(value: object, where: str) -> UserError:
 def to_labels(column: Column, path: str, name: str) -> np.ndarray:
     """Return a column of class labels as text, object (n,), "" where one is missing.
 
-    Whole numbers with a decimal point become integers; pandas writes integers so where others are
-    missing. Raises UserError for labels that are neither integers nor text.
+    Integers with a decimal point lose it; pandas writes them so beside missing values. Raises
+    UserError for labels that are neither integers nor text.
     """
     if not is_text_like(column) and not is_number(column.type):
         raise label_error(path, name, f"has the type {column.type}")

@@ -80,7 +80,10 @@ def test_classifier_predicts_what_evaluate_measures(real, output):
     y, found = real(CLASSIFIER, "classification", output)
     tensors, _ = load_tensors("data/tensors/classification.safetensors")
     network, metadata = load_classifier(CLASSIFIER)
-    expected = evaluate.classifier_metrics(tensors, network, metadata)["test"]
+    logits = {
+        split: network[:-1](tensors[f"X_{split}"].double()) for split in ("train", "valid", "test")
+    }
+    expected = evaluate.classifier_metrics(tensors, logits, metadata)["test"]
     assert (found["prediction"].to_numpy() == y).mean() == expected["accuracy"] > 0.9
     columns = [f"probability_{label}" for label in metadata.labels]
     assert list(found) == ["prediction", *columns]
