@@ -308,7 +308,7 @@ def test_features_on_one_line_are_trained_and_drawn(small: Change) -> None:
 
 def test_names_of_columns_and_classes_are_kept_literally(small: Change) -> None:
     line, classes = (table.rename(columns={"f0": "$\\a$ _<b>"}) for table in make_tables(2))
-    run_on(line, classes.assign(t=np.where(classes["t"] == "u", "$\\c$ <i>", "_%")))
+    run_on(line, classes.assign(t=np.where(classes["t"] == "u", "$\\c$ <i>", "_%")), STANDARDIZED)
     call_stage("report")
     metadata = load_tensors(CLASSIFIER)[1]
     assert metadata.features == ("$\\a$ _<b>", "f1")
@@ -318,7 +318,7 @@ def test_names_of_columns_and_classes_are_kept_literally(small: Change) -> None:
 
 @pytest.mark.parametrize("labels", [(3, 7, 11), tuple(f"class {k}" for k in range(15))])
 def test_any_labels_keep_their_names_and_order(small: Change, drawn: dict, labels: tuple) -> None:
-    run_on(*make_tables(2, 60, labels))
+    run_on(*make_tables(2, 60, labels), STANDARDIZED)
     assert load_tensors(CLASSIFIER)[1].labels == tuple(sorted(labels))
     rows = Path("metrics/confusion.csv").read_text().splitlines()[1:]
     assert {row.split(",")[0] for row in rows} == {str(label) for label in labels}
@@ -429,7 +429,7 @@ def test_curves_refer_to_the_training_rows_and_to_the_norm_of_the_weights(
     line["t"] = 3 * line["f0"] - 4 * line["f1"]
     classes = classes.assign(split=np.where(np.arange(40) % 5, "train", "test"))
     classes = classes[(classes["split"] == "train") | (classes["t"] == "u") | (classes.index < 10)]
-    metrics = run_on(line, classes)
+    metrics = run_on(line, classes, {"train_regression.optimizer.lr": 1e-7})
     majority = metrics["classifier"]["majority"]
     assert majority["train"] != majority["test"]
     expected = pytest.approx(majority["train"]["accuracy"], rel=1e-5)

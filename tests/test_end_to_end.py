@@ -42,7 +42,7 @@ def test_clone_is_rebuilt_compared_and_restored(clone, monkeypatch):
     assert loss["new"] != loss["old"]
     changes = json.loads(dvc(clone, "params", "diff", "--json"))["params.yaml"]
     assert list(changes) == ["train_classifier.hidden"]
-    assert changes["train_classifier.hidden"]["new"] == [hidden[0] + 3]
+    assert changes["train_classifier.hidden"]["new"] == f"[{hidden[0] + 3}]"
     assert "wide" in dvc(clone, "exp", "show", "--csv")
 
     back = dvc(clone, "exp", "run", "-S", f"train_classifier.hidden={hidden}")
