@@ -148,31 +148,29 @@ def check_names(path: str, names: list[str], rows: list[list[str]]) -> None:
 def check_delimiter(path: str, line: str, rows: Sequence[str]) -> None:
     """Raise UserError if line 1 and the rows are separated by something else than in `path`.
 
-    That is so if something else divides both into the same number of values, and into more values;
-    or if nothing else than that divides the rows, with a title above them.
+    That is so if something else divides both into the same number of values, and the delimiter of
+    `path` does not, or into fewer; or if it divides rows that are whole into mostly numbers.
     """
     delimiter = delimiter_of(path)
     n_names = line.count(delimiter) + 1
-    is_whole = n_names == most_common([row.count(delimiter) + 1 for row in rows]) == 1
-    for other, word in DELIMITERS.items():
-        n_values = most_common([row.count(other) + 1 for row in rows])
-        if n_names < n_values and (is_whole or n_values == line.count(other) + 1):
+    agrees = n_names == most_common([row.count(delimiter) + 1 for row in rows])
+    for other, word in (*DELIMITERS.items(), (None, "spaces")):
+        divided = [row.split(other) for row in rows]
+        n_values = most_common([len(row) for row in divided])
+        if n_values < 2 or (agrees and n_values <= n_names):
+            continue
+        values = [value for row in divided for value in row]
+        mostly_numbers = 2 * sum(map(is_number, values)) > len(values)
+        is_whole = agrees and n_names == 1
+        if (other and n_values == line.count(other) + 1) or (is_whole and mostly_numbers):
             remedy = f"Save it with {DELIMITERS[delimiter]}"
-            if other in ",\t":
+            if other in (",", "\t"):
                 remedy += f", or name it .{'csv' if other == ',' else 'tsv'}"
-            elif delimiter == ",":
+            elif other and delimiter == ",":
                 remedy += " and with points in numbers"
             raise UserError(
                 f"{path} must separate values by {DELIMITERS[delimiter]}; it has {word}. {remedy}."
             )
-    words = [word for row in rows for word in row.split()]
-    n_numbers = sum(map(is_number, words))
-    n_values = most_common([len(row.split()) for row in rows])
-    if is_whole and n_values > 1 and 2 * n_numbers > len(words):
-        raise UserError(
-            f"{path} must separate values by {DELIMITERS[delimiter]}; it has spaces. Save it with "
-            f"{DELIMITERS[delimiter]}."
-        )
 
 
 def most_common(counts: Sequence[int]) -> int:
