@@ -344,6 +344,12 @@ def test_index_of_parts_that_pandas_wrote_is_known() -> None:
 # What is read
 
 
+def test_marks_that_open_no_value_need_no_slow_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write('n,t\n5" pipe,1\n6"",2\n')
+    monkeypatch.setattr(csv_files, "read_rows", raise_error(AssertionError("slow")))
+    csv_files.check_content(path)
+
+
 def test_byte_order_mark_is_no_value_before_a_quotation_mark(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
