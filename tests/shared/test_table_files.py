@@ -141,6 +141,20 @@ def test_missing_table_is_rejected(path: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("path", "function"), [("my.csv", "builtins.open"), ("parts", "os.listdir")]
+)
+def test_table_without_permission_is_rejected(
+    path: str, function: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_parts({"a": [1]})
+    write("a,t\n1,2\n")
+    monkeypatch.setattr(function, raise_error(PermissionError(13, "Permission denied")))
+    with pytest.raises(UserError) as error:
+        column_names(path)
+    assert str(error.value) == f"{path} cannot be read: Permission denied."
+
+
 def test_file_of_another_type_is_rejected() -> None:
     assert error_of(write("a,t\n1,2\n", "my.xlsx")) == (
         "my.xlsx must be a .csv, .tsv, .csv.gz, .tsv.gz or .parquet file; convert it to one."
