@@ -2,8 +2,9 @@
 
     python -m tools.predict MODEL INPUT [-o OUTPUT] [--keep COLUMN,...]
 
-MODEL is a file that train_regression or train_classifier wrote. INPUT and OUTPUT are .csv or
-.parquet files; without OUTPUT, CSV is written to standard output. Each row of INPUT gives a row of
+MODEL is a file that train_regression or train_classifier wrote. INPUT is a table
+as in params.yaml, and OUTPUT a .csv or a .parquet file; without it, CSV is written to standard
+output. Each row of INPUT gives a row of
 OUTPUT: the columns to keep, `prediction`, and of a classifier `probability_<label>` for each class.
 Missing values are treated as in training: filled in, rejected, or left without a prediction.
 """

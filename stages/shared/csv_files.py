@@ -248,11 +248,13 @@ def check_content(path: str) -> None:
 
     Such marks make one value of many rows, without an error from Arrow. They are in order if the
     first, third, ... stand behind a delimiter, the start of a line or another mark, and the others
-    before one; only if not, the slower csv module decides.
+    before one; or if none opens a value, as in 5" pipe. If not, the slower csv module decides.
     """
     is_border = np.zeros(256, dtype=bool)
     is_border[list(f'{delimiter_of(path)}\r\n"'.encode())] = True
-    n_marks, are_ordered = 0, True
+    is_start = is_border.copy()
+    is_start[ord('"')] = False
+    n_marks, are_ordered, opens = 0, True, False
     text = b"\n"
     for block in chain(read_blocks(path), [b"\n"]):
         text = text[-2:] + block  # the last byte is looked at with the one that follows
@@ -263,8 +265,9 @@ def check_content(path: str) -> None:
         first = n_marks % 2
         before, behind = content[marks[first::2] - 1], content[marks[1 - first :: 2] + 1]
         are_ordered &= bool(is_border[before].all() and is_border[behind].all())
+        opens |= bool(is_start[content[marks - 1]].any())
         n_marks += len(marks)
-    if not are_ordered or n_marks % 2:
+    if opens and (not are_ordered or n_marks % 2):
         deque(read_rows(path, strict=True), maxlen=0)
 
 

@@ -72,12 +72,13 @@ def no_rows(path: str) -> UserError:
 
 
 def check_file(path: str) -> None:
-    """Raise UserError for a file that is missing, not readable, not fetched, or no table."""
+    """Raise UserError for a path that is missing or not readable, and a file that is no table."""
     try:
+        if os.path.isdir(path):
+            os.listdir(path)
+            return
         with open(path, "rb") as file:
             start = file.read(len(GIT_LFS))
-    except IsADirectoryError:
-        return
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(
             f"{path} is missing; correct the path, or run `dvc repro` if a stage writes the file."

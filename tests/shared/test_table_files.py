@@ -141,6 +141,20 @@ def test_missing_table_is_rejected(path: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("path", "function"), [("my.csv", "builtins.open"), ("parts", "os.listdir")]
+)
+def test_table_without_permission_is_rejected(
+    path: str, function: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_parts({"a": [1]})
+    write("a,t\n1,2\n")
+    monkeypatch.setattr(function, raise_error(PermissionError(13, "Permission denied")))
+    with pytest.raises(UserError) as error:
+        column_names(path)
+    assert str(error.value) == f"{path} cannot be read: Permission denied."
+
+
 def test_file_of_another_type_is_rejected() -> None:
     assert error_of(write("a,t\n1,2\n", "my.xlsx")) == (
         "my.xlsx must be a .csv, .tsv, .csv.gz, .tsv.gz or .parquet file; convert it to one."
@@ -342,6 +356,12 @@ def test_index_of_parts_that_pandas_wrote_is_known() -> None:
 
 
 # What is read
+
+
+def test_marks_that_open_no_value_need_no_slow_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write('n,t\n5" pipe,1\n6"",2\n')
+    monkeypatch.setattr(csv_files, "read_rows", raise_error(AssertionError("slow")))
+    csv_files.check_content(path)
 
 
 def test_byte_order_mark_is_no_value_before_a_quotation_mark(
