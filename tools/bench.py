@@ -194,6 +194,7 @@ def classifier_loops() -> tuple[Loop, Loop]:
     def flat() -> object:
         network = new_network()
         first, norm, relu, last, softmax = network
+        assert isinstance(norm, nn.BatchNorm1d)
         optimizer = optim.RMSprop(network.parameters(), lr=1e-3)
         loss_function = nn.CrossEntropyLoss()
         history = []
