@@ -9,6 +9,7 @@ metrics/train_classifier.json
     the article's), or of the logits themselves, the scores before the softmax (loss_on: logits)
 """
 
+import copy
 from collections.abc import Iterator
 
 import torch
@@ -19,7 +20,7 @@ from stages.core.schema import TrainClassifier, TrainClassifierSection
 from stages.shared.advice import classifier_remedy
 from stages.shared.metadata import Metadata
 from stages.shared.metrics import write_csv, write_json
-from stages.shared.models import State, batch_statistics, build_network, initialize, publish
+from stages.shared.models import State, build_network, initialize, publish, set_statistics
 from stages.shared.tensors import load_tensors, save_tensors
 from stages.shared.training import explain_divergence, make_optimizer, select_device, track
 
@@ -93,37 +94,27 @@ def fit(
 ) -> tuple[list[Row], dict[int, State]]:
     """Train to the end; return the history and the states at the epochs in section.snapshots.
 
-    A row of the history is (epoch, loss, accuracy, valid_loss, valid_accuracy). Raises
-    DivergenceError.
+    A row of the history is (epoch, loss, accuracy, valid_loss, valid_accuracy). The last two are
+    those of the network in evaluation mode, with the statistics of all training rows at that epoch,
+    as it would be stored. Raises DivergenceError.
     """
     loss_function = nn.CrossEntropyLoss(weight=class_weights(y, section.class_weight, X.dtype))
+    # A twin with the same parameters, not copies, and running statistics of its own.
+    twin = copy.deepcopy(network, {id(item): item for item in network.parameters()}).eval()
+    model = twin if section.loss_on == "probabilities" else twin[:-1]
     history: list[Row] = []
     snapshots: dict[int, State] = {}
     for epoch, loss, share in track(
         train(X, y, network, section), "train_classifier", section.epochs, section.optimizer
     ):
-        output = predict(X_valid, X, network, section)
-        valid_loss = loss_function(output, y_valid).item()
+        with torch.no_grad():
+            set_statistics(twin, X)
+            output = model(X_valid)
+            valid_loss = loss_function(output, y_valid).item()
         history.append((epoch, loss, share, valid_loss, accuracy(output, y_valid)))
         if epoch in section.snapshots:
             snapshots[epoch] = copy_state(network)
     return history, snapshots
-
-
-@torch.no_grad()
-def predict(
-    X: Tensor, X_train: Tensor, network: nn.Sequential, section: TrainClassifierSection
-) -> Tensor:
-    """Return what the loss compares with the labels of X, (n, n_classes), in evaluation mode.
-
-    BatchNorm takes the statistics of all training rows at this epoch, as in the published network.
-    The network's own running statistics stay as they are.
-    """
-    model = network if section.loss_on == "probabilities" else network[:-1]
-    model.eval()
-    output = functional_call(model, batch_statistics(model, X_train), (X,))
-    model.train()
-    return output
 
 
 def save(

@@ -32,7 +32,7 @@ def committed_rows(name: str) -> tuple[list[str], np.ndarray]:
 
 
 def trained_in_numpy() -> tuple[np.ndarray, list[np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    network = build_network(n_features=2, hidden=10, n_classes=2).double()
+    network = build_network(n_features=2, hidden=[10], n_classes=2).double()
     initialize(network, torch.Generator().manual_seed(0))
     parameters = [parameter.detach().numpy() for parameter in network.parameters()]
     return article_in_numpy.train_classifier(
@@ -61,22 +61,26 @@ def test_every_parameter_has_a_comment_that_begins_with_study_or_fixed() -> None
 def test_history_of_the_regression_is_the_loop_in_numpy() -> None:
     x, y = article_in_numpy.regression_data()
     header, rows = committed_rows("train_regression.csv")
-    assert header == ["epoch", "loss", "weight"]
+    assert header == ["epoch", "loss", "valid_loss", "weight"]
     expected = article_in_numpy.train_regression(x, y, weight=0.1, epochs=100, lr=1e-4)
-    np.testing.assert_allclose(rows, expected, rtol=5.01e-6)
+    np.testing.assert_allclose(rows[:, [0, 1, 3]], expected, rtol=5.01e-6)
 
 
 def test_history_of_the_classifier_is_the_loop_in_numpy() -> None:
     header, rows = committed_rows("train_classifier.csv")
-    assert header == ["epoch", "loss", "accuracy"]
-    np.testing.assert_allclose(rows, trained_in_numpy()[0], rtol=0, atol=5.01e-7)
+    assert header == ["epoch", "loss", "accuracy", "valid_loss", "valid_accuracy"]
+    np.testing.assert_allclose(rows[:, :3], trained_in_numpy()[0], rtol=0, atol=5.01e-7)
 
 
 def test_accuracy_of_the_classifier_is_that_of_the_network_in_numpy() -> None:
-    _, parameters, running = trained_in_numpy()
+    _, parameters, _ = trained_in_numpy()
     X, y = article_in_numpy.classification_data()
-    accuracy = (article_in_numpy.predict(X, parameters, running) == y).mean()
+    inputs = X @ parameters[0].T + parameters[1]
+    statistics = inputs.mean(axis=0), inputs.var(axis=0)
+    accuracy = (article_in_numpy.predict(X, parameters, statistics) == y).mean()
     assert committed("evaluate.json")["classifier"]["train"]["accuracy"] == pytest.approx(accuracy)
+    _, rows = committed_rows("train_classifier.csv")
+    assert rows[-1, 2] == accuracy
 
 
 def test_weight_is_close_to_least_squares() -> None:
@@ -161,11 +165,11 @@ def test_committed_table_of_optimizers_is_what_training_gives(optimizer: str, lo
     changes = {"optimizer": {"name": optimizer, "lr": 1e-3}, "loss_on": loss_on}
     section = params_of("train_classifier", {**changes, "epochs": 1000, "snapshots": [0]})
     X, y = map(torch.from_numpy, article_in_numpy.classification_data())
-    network = build_network(n_features=2, hidden=10, n_classes=2)
+    network = build_network(n_features=2, hidden=[10], n_classes=2)
     initialize(network, torch.Generator().manual_seed(0))
-    history, _ = fit(X, y, network.double(), section)
+    history, _ = fit(X, y, X, y, network.double(), section)
     target = 0.99 * committed("evaluate.json")["classifier"]["bayes_accuracy"]
-    epochs = next((str(epoch) for epoch, _, accuracy in history if accuracy >= target), "")
+    epochs = next((str(epoch) for epoch, _, accuracy, *_ in history if accuracy >= target), "")
     with open(PROJECT / "metrics/optimizers.csv", newline="") as file:
         (row,) = (row for row in csv.reader(file) if row[:2] == [optimizer, loss_on])
     assert (row[2].removesuffix(".0"), float(row[3])) == (epochs, float(f"{history[-1][1]:.6g}"))

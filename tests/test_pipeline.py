@@ -156,6 +156,20 @@ def test_stage_files_are_ordinary_modules(stage):
     assert ast.unparse(argument.annotation) == STAGES[stage].__name__
 
 
+STEPS = {
+    "train_regression": ["forward(x, weight", "nn.MSELoss"],
+    "train_classifier": ["model(X)", "nn.CrossEntropyLoss"],
+}
+
+
+@pytest.mark.parametrize("stage", STEPS)
+def test_first_screen_of_a_training_shows_the_steps_of_the_article(stage):
+    screen = "\n".join((PROJECT / f"stages/{stage}.py").read_text().splitlines()[:60])
+    common = ["load_tensors", "make_optimizer", "for epoch in", "zero_grad", "backward", "step()"]
+    for step in [*common, *STEPS[stage]]:
+        assert step in screen, step
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_parameters_are_those_of_the_schema(stage):
     listed = PIPELINE["stages"][stage].get("params", [])
@@ -220,18 +234,20 @@ def test_curves_are_plotted_by_columns_that_exist(finished):
         ((_, options),) = item.items()
         assert options["title"]
         ((path, y),) = options["y"].items()
-        curves.append((path, options["template"], options["x"], y))
+        assert options["y_label"]
+        curves.append((path, options["template"], options["x"], *y))
     assert curves == [
-        ("metrics/train_regression.csv", "simple", "epoch", "loss"),
-        ("metrics/train_classifier.csv", "simple", "epoch", "loss"),
         ("metrics/regression_weights.csv", "bars", "weight", "feature"),
         ("metrics/classes.csv", "bars", "recall", "class"),
-        ("metrics/confusion.csv", "confusion", "predicted", "actual"),
         ("metrics/train_regression.csv", "simple", "epoch", "weight"),
-        ("metrics/train_classifier.csv", "simple", "epoch", "accuracy"),
+        ("metrics/train_classifier.csv", "simple", "epoch", "valid_accuracy"),
+        ("metrics/confusion.csv", "confusion", "predicted", "actual"),
+        ("metrics/train_regression.csv", "simple", "epoch", "loss", "valid_loss"),
+        ("metrics/train_classifier.csv", "simple", "epoch", "loss", "valid_loss"),
+        ("metrics/train_classifier.csv", "simple", "epoch", "accuracy", "valid_accuracy"),
     ]
-    for path, _, x, y in curves:
-        assert {x, y} <= set(Path(path).read_text().splitlines()[0].split(","))
+    for path, _, *columns in curves:
+        assert set(columns) <= set(Path(path).read_text().splitlines()[0].split(","))
 
 
 def test_git_ignores_every_output_of_dvc_and_no_result():

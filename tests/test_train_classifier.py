@@ -2,24 +2,28 @@
 
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
+from sklearn.datasets import load_wine
+from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor, nn
 
 import article_in_numpy
 from conftest import Change, call_stage, params_of
 from stages import train_classifier
 from stages.core.errors import UserError
-from stages.shared.models import build_network, initialize
+from stages.shared.models import build_network, initialize, load_classifier
 from stages.shared.tensors import load_tensors
 from stages.shared.theory import softmax_loss_floor
-from stages.shared.training import select_device
-from stages.train_classifier import accuracy, copy_state, fit, train
+from stages.shared.training import DivergenceError, select_device
+from stages.train_classifier import accuracy, class_weights, copy_state, fit, train
 
 MODEL = "data/models/classifier.safetensors"
 SNAPSHOTS = "data/models/classifier_snapshots.safetensors"
@@ -27,7 +31,7 @@ HISTORY = "metrics/train_classifier.csv"
 METRICS = "metrics/train_classifier.json"
 
 
-def make_network(seed: int = 0, hidden: int = 10) -> nn.Sequential:
+def make_network(seed: int = 0, hidden: Sequence[int] = (10,)) -> nn.Sequential:
     network = build_network(n_features=2, hidden=hidden, n_classes=2).double()
     initialize(network, torch.Generator().manual_seed(seed))
     return network
@@ -106,38 +110,140 @@ def test_accuracy_by_hand() -> None:
     assert accuracy(output, torch.tensor([0, 1, 1])) == pytest.approx(2 / 3)
 
 
+def fit_four_points(
+    network: nn.Sequential, **changes: Any
+) -> tuple[list[tuple[int, float, float, float, float]], dict[int, dict[str, Tensor]]]:
+    section = params_of("train_classifier", {"snapshots": [0]} | changes)
+    return fit(FOUR_POINTS, FOUR_LABELS, FOUR_POINTS + 0.1, FOUR_LABELS, network, section)
+
+
 def test_snapshots_are_copied_after_the_forward_pass_of_their_epoch() -> None:
     network = make_network()
     before = copy_state(network)
-    section = params_of("train_classifier", {"epochs": 5, "snapshots": [0, 2, 5]})
-    history, snapshots = fit(FOUR_POINTS, FOUR_LABELS, network, section)
+    history, snapshots = fit_four_points(network, epochs=5, snapshots=[0, 2, 5])
     assert [row[0] for row in history] == [0, 1, 2, 3, 4, 5]
-    assert sorted({name.partition("/")[0] for name in snapshots}) == ["0", "2", "5"]
+    assert list(snapshots) == [0, 2, 5]
     # The forward pass of an epoch comes before its snapshot; the last one is on a copy.
-    assert [snapshots[f"{k}/1.num_batches_tracked"].item() for k in (0, 2, 5)] == [1, 3, 5]
-    assert torch.equal(snapshots["0/0.weight"], before["0.weight"])
-    assert torch.equal(snapshots["5/0.weight"], network[0].weight)
+    assert [snapshots[k]["1.num_batches_tracked"].item() for k in (0, 2, 5)] == [1, 3, 5]
+    assert torch.equal(snapshots[0]["0.weight"], before["0.weight"])
+    assert torch.equal(snapshots[5]["0.weight"], network[0].weight)
 
 
-def test_bias_before_batchnorm_is_not_trained() -> None:
-    network = make_network()
+@pytest.mark.parametrize("hidden", [[10], [5, 4]])
+def test_biases_before_batchnorm_are_not_trained(hidden: list[int]) -> None:
+    network = make_network(hidden=hidden)
     before = copy_state(network)
     rprop = {"name": "Rprop", "lr": 0.01}  # which makes full steps of rounding noise
-    section = params_of("train_classifier", {"epochs": 3, "snapshots": [0], "optimizer": rprop})
-    fit(FOUR_POINTS, FOUR_LABELS, network, section)
-    assert torch.equal(network[0].bias, before["0.bias"])
-    assert not torch.equal(network[0].weight, before["0.weight"])
+    fit_four_points(network, epochs=3, optimizer=rprop)
+    for k in range(0, 3 * len(hidden), 3):
+        assert torch.equal(network[k].bias, before[f"{k}.bias"])
+        assert not torch.equal(network[k].weight, before[f"{k}.weight"])
+    assert not torch.equal(network[-2].bias, before[f"{3 * len(hidden)}.bias"])
+
+
+# Validation
+
+
+@pytest.mark.parametrize("loss_on", ["probabilities", "logits"])
+@pytest.mark.parametrize("hidden", [[10], [5, 4]])
+def test_validation_is_evaluation_mode_with_statistics_of_the_training_rows(
+    loss_on: str, hidden: list[int]
+) -> None:
+    """Against torch's own update_bn, whose variance has n - 1 in the denominator, not n."""
+    network = make_network(hidden=hidden)
+    history, snapshots = fit_four_points(
+        network,
+        epochs=4,
+        loss_on=loss_on,
+        snapshots=[0, 1, 2, 3, 4],
+        optimizer={"name": "Adam", "lr": 0.1},
+    )
+    for epoch, _, _, valid_loss, valid_accuracy in history:
+        state = snapshots[epoch]
+        evaluated = make_network(hidden=hidden)
+        evaluated.load_state_dict(state)
+        torch.optim.swa_utils.update_bn([FOUR_POINTS], evaluated)
+        for k in range(1, 3 * len(hidden), 3):
+            evaluated[k].running_var *= 3 / 4
+        output = evaluated.eval()(FOUR_POINTS + 0.1)
+        loss = nn.CrossEntropyLoss()(
+            output if loss_on == "probabilities" else output.log(), FOUR_LABELS
+        )
+        assert valid_loss == pytest.approx(loss.item(), rel=1e-9)
+        assert valid_accuracy == (output.argmax(dim=1) == FOUR_LABELS).double().mean().item()
+
+
+def test_validation_on_the_training_rows_gives_the_training_numbers() -> None:
+    X, y = map(torch.tensor, article_in_numpy.classification_data())
+    section = params_of("train_classifier", {"epochs": 10})
+    history, _ = fit(X, y, X, y, make_network(), section)
+    for _, loss, share, valid_loss, valid_accuracy in history:
+        assert valid_loss == pytest.approx(loss, rel=1e-12)
+        assert valid_accuracy == share
+
+
+def test_validation_does_not_change_the_training() -> None:
+    section = params_of("train_classifier", {"epochs": 5, "snapshots": [0]})
+    alone, validated = make_network(), make_network()
+    rows = list(train(FOUR_POINTS, FOUR_LABELS, alone, section))
+    history, _ = fit_four_points(validated, epochs=5)
+    assert [row[:3] for row in history] == rows
+    for name, tensor in alone.state_dict().items():
+        assert torch.equal(validated.state_dict()[name], tensor), name
+
+
+def test_validation_part_may_lack_a_class() -> None:
+    section = params_of("train_classifier", {"epochs": 2, "class_weight": "balanced"})
+    rows, _ = fit(
+        FOUR_POINTS, FOUR_LABELS, FOUR_POINTS[:1], FOUR_LABELS[:1], make_network(), section
+    )
+    assert np.isfinite(rows).all()
+
+
+# Weights of the classes
+
+
+def test_class_weights_are_those_of_scikit_learn() -> None:
+    y = np.array([0] * 7 + [1] * 2 + [2])
+    weights = class_weights(torch.from_numpy(y), "balanced", torch.float64)
+    expected = compute_class_weight("balanced", classes=np.arange(3), y=y)
+    assert weights is not None
+    assert weights.tolist() == pytest.approx(expected.tolist(), rel=1e-15)
+    assert class_weights(torch.from_numpy(y), "none", torch.float64) is None
+
+
+def test_balanced_loss_is_the_mean_of_the_mean_losses_of_the_classes() -> None:
+    y = torch.tensor([0, 1, 1, 1])
+    network = make_network()
+    section = params_of("train_classifier", {"class_weight": "balanced", "loss_on": "logits"})
+    _, loss, _ = next(train(FOUR_POINTS, y, network, section))
+    losses = -network(FOUR_POINTS).log()[torch.arange(4), y]
+    assert loss == pytest.approx((losses[0] + losses[1:].mean()).item() / 2, rel=1e-12)
+
+
+def test_balanced_weights_find_a_rare_class() -> None:
+    generator = torch.Generator().manual_seed(0)
+    X = torch.randn(400, 2, generator=generator, dtype=torch.float64)
+    y = (torch.arange(400) < 20).long()
+    X[y == 1] += 1.5
+    recall = {}
+    for class_weight in ("none", "balanced"):
+        changes = {"class_weight": class_weight, "loss_on": "logits", "snapshots": [0]}
+        network = make_network()
+        fit(X, y, X, y, network, params_of("train_classifier", changes | {"epochs": 200}))
+        recall[class_weight] = (network(X).argmax(dim=1) == 1)[y == 1].double().mean().item()
+    assert recall["none"] < 0.6
+    assert recall["balanced"] > 0.8
 
 
 def test_divergence_is_reported_with_epoch_optimizer_and_lr() -> None:
     optimizer = {"name": "SGD", "lr": 1e30, "weight_decay": 1e30}
-    section = params_of("train_classifier", {"optimizer": optimizer})
     with pytest.raises(
-        UserError,
+        DivergenceError,
         match=r"^train_classifier: the loss must stay finite; it is nan at epoch \d+ with SGD and "
-        r"lr 1e\+30\. In params\.yaml, lower train_classifier\.optimizer\.lr, or set standardize: ",
+        r"lr 1e\+30\.$",
     ):
-        fit(FOUR_POINTS, FOUR_LABELS, make_network(), section)
+        fit_four_points(make_network(), optimizer=optimizer)
 
 
 # The stage
@@ -153,6 +259,7 @@ def test_last_snapshot_is_the_model(finished: Change) -> None:
 def test_model_is_stored_in_float32(finished: Change) -> None:
     dtypes = {name: tensor.dtype for name, tensor in load_file(MODEL).items()}
     assert dtypes.pop("1.num_batches_tracked") == torch.int64
+    assert dtypes.pop("1.running_mean") == torch.float64
     assert set(dtypes.values()) == {torch.float32}
 
 
@@ -165,11 +272,12 @@ def test_model_and_snapshots_know_their_data_and_their_loss(finished: Change) ->
 
 
 def test_seed_and_width_are_those_of_the_params(finished: Change) -> None:
-    finished({"train_classifier.seed": 1, "train_classifier.hidden": 7})
+    finished({"train_classifier.seed": 1, "train_classifier.hidden": [7, 3]})
     call_stage("train_classifier")
-    expected = make_network(seed=1, hidden=7)[0].weight.detach()
+    expected = make_network(seed=1, hidden=[7, 3])[0].weight.detach()
     actual = load_file(SNAPSHOTS)["0/0.weight"].double()
     torch.testing.assert_close(actual, expected, rtol=1e-5, atol=0)
+    assert load_file(MODEL)["3.weight"].shape == (3, 7)
 
 
 def test_device_and_dtype_are_those_of_the_params(
@@ -190,14 +298,15 @@ def test_everything_is_trained_in_the_dtype_of_the_params(
 ) -> None:
     seen = []
 
-    def spy(X: Tensor, y: Tensor, network: nn.Sequential, section: Any) -> Any:
-        seen.extend([X.dtype, network[0].weight.dtype, network[1].running_mean.dtype])
-        return fit(X, y, network, section)
+    def spy(X: Tensor, y: Tensor, X_valid: Tensor, *arguments: Any) -> Any:
+        network = arguments[1]
+        seen.extend([X.dtype, X_valid.dtype, network[0].weight.dtype, network[1].bias.dtype])
+        return fit(X, y, X_valid, *arguments)
 
     monkeypatch.setattr(train_classifier, "fit", spy)
     finished({"train_classifier.dtype": dtype})
     call_stage("train_classifier")
-    assert seen == [getattr(torch, dtype)] * 3
+    assert seen == [getattr(torch, dtype)] * 4
 
 
 def test_every_class_has_an_output(small: Change) -> None:
@@ -209,13 +318,116 @@ def test_every_class_has_an_output(small: Change) -> None:
 
 def test_history_runs_from_no_update_to_the_last(finished: Change) -> None:
     header, *rows = read_rows()
-    assert header == ["epoch", "loss", "accuracy"]
+    assert header == ["epoch", "loss", "accuracy", "valid_loss", "valid_accuracy"]
     assert [row[0] for row in rows] == ["0", "1", "2", "3", "4", "5"]
 
 
-def test_loss_of_the_metrics_is_the_last_of_the_history(finished: Change) -> None:
-    loss = json.loads(Path(METRICS).read_text())
-    assert loss == {"train_classifier": {"loss": float(read_rows()[-1][1])}}
+def test_metrics_are_the_last_of_the_history(finished: Change) -> None:
+    _, loss, _, valid_loss, valid_accuracy = map(float, read_rows()[-1])
+    assert json.loads(Path(METRICS).read_text()) == {
+        "train_classifier": {
+            "loss": loss,
+            "valid_loss": valid_loss,
+            "valid_accuracy": valid_accuracy,
+        }
+    }
+
+
+@pytest.mark.parametrize(("loss_on", "hidden"), [("probabilities", [10]), ("logits", [6, 5])])
+def test_published_network_has_the_accuracies_of_the_history(
+    finished: Change, loss_on: str, hidden: list[int]
+) -> None:
+    finished(
+        {
+            "generate_data.classification.n_samples_per_class": 100,
+            "generate_data.classification.n_valid_per_class": 100,
+            "generate_data.classification.std": 0.6,
+            "train_classifier.loss_on": loss_on,
+            "train_classifier.hidden": hidden,
+            "train_classifier.optimizer.lr": 0.05,
+        }
+    )
+    for stage in ("generate_data", "convert_to_tensors", "train_classifier"):
+        call_stage(stage)
+    check_accuracies()
+
+
+def check_accuracies() -> None:
+    """Compare the last row of the history with the published network's predictions."""
+    tensors, _ = load_tensors("data/tensors/classification.safetensors")
+    network, _ = load_classifier(MODEL)
+    _, _, share, _, valid_share = map(float, read_rows()[-1])
+    for part, expected in (("train", share), ("valid", valid_share)):
+        predicted = network(tensors[f"X_{part}"].double()).argmax(dim=1)
+        assert accuracy_of(predicted, tensors[f"y_{part}"]) == pytest.approx(expected, abs=1e-6)
+    assert share > 0.6
+
+
+def accuracy_of(predicted: Tensor, y: Tensor) -> float:
+    return (predicted == y).double().mean().item()
+
+
+def tiny_spread() -> pd.DataFrame:
+    """Two features of standard deviation 1e-3."""
+    generator = np.random.default_rng(0)
+    y = np.arange(400) % 2
+    X = 0.5 + 1e-3 * (generator.standard_normal((400, 2)) + 0.9 * (2 * y - 1)[:, None])
+    return pd.DataFrame({"a": X[:, 0], "b": X[:, 1], "label": y})
+
+
+def unix_seconds() -> pd.DataFrame:
+    """A feature in Unix seconds, over months."""
+    generator = np.random.default_rng(0)
+    y = np.arange(400) % 2
+    t = 1.7e9 + 1e7 * (generator.standard_normal(400) + 1.3 * (2 * y - 1))
+    return pd.DataFrame({"t": t, "label": y})
+
+
+@pytest.mark.parametrize(
+    ("make_table", "standardize"),
+    [
+        (tiny_spread, False),
+        (unix_seconds, False),
+        (lambda: load_wine(as_frame=True).frame.rename(columns={"target": "label"}), True),
+    ],
+)
+def test_published_network_has_the_accuracies_of_the_history_on_tables(
+    small: Change, make_table: Any, standardize: bool
+) -> None:
+    make_table().to_csv("classes.csv", index=False)
+    small(
+        {
+            "convert_to_tensors.classification.table": "classes.csv",
+            "convert_to_tensors.classification.standardize": standardize,
+            "train_classifier.epochs": 51,
+        }
+    )
+    for stage in ("generate_data", "convert_to_tensors", "train_classifier"):
+        call_stage(stage)
+    check_accuracies()
+
+
+def test_snapshots_beyond_the_last_epoch_are_dropped_with_a_word(
+    finished: Change, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finished({"train_classifier.snapshots": [0, 2, 5, 6, 50]})
+    capsys.readouterr()
+    call_stage("train_classifier")
+    assert capsys.readouterr().out.splitlines()[0] == (
+        "train_classifier: no snapshots at 6, 50: training ends at epoch 5"
+    )
+    assert {name.partition("/")[0] for name in load_file(SNAPSHOTS)} == {"0", "2", "5"}
+
+
+def test_divergence_is_reported_with_the_remedy_and_leaves_the_results(finished: Change) -> None:
+    before = [Path(path).read_bytes() for path in (MODEL, HISTORY, METRICS)]
+    finished({"train_classifier.optimizer": {"name": "SGD", "lr": 1e4, "weight_decay": 1e-9}})
+    with pytest.raises(
+        UserError,
+        match=r"In params\.yaml, lower train_classifier\.optimizer\.lr or weight_decay\.$",
+    ):
+        call_stage("train_classifier")
+    assert [Path(path).read_bytes() for path in (MODEL, HISTORY, METRICS)] == before
 
 
 def test_missing_tensors_are_reported(small: Change) -> None:
@@ -232,5 +444,6 @@ def test_summary_is_one_line(finished: Change, capsys: pytest.CaptureFixture[str
     output = capsys.readouterr()
     assert output.err == ""
     assert output.out == (
-        "train_classifier: loss 0.596342 after 5 epochs of RMSprop on probabilities\n"
+        "train_classifier: loss 0.596342 after 5 epochs of RMSprop on probabilities, "
+        "validation accuracy 0.875\n"
     )

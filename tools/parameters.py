@@ -37,8 +37,7 @@ OPTIMIZERS_TEXT = """## Optimizers
 
 Both `optimizer` sections take the `name` of a class of
 [torch.optim](https://docs.pytorch.org/docs/stable/optim.html), `lr`, and any of the arguments
-below. An argument that is not given keeps torch's default. All optimizers take `lr` and
-`maximize`."""
+below. An argument that is not given keeps torch's default."""
 COMMENT = re.compile(r"""\s*(?:'[^']*'|"[^"]*"|.*?)\s+# (.*)""")  # behind a value, or behind none
 HEAD = ("key", "kind", "meaning", "allowed")
 
@@ -139,10 +138,9 @@ def arguments_table() -> str:
     for name, model in OPTIMIZERS.items():
         for item in own_arguments(model).items():
             users.setdefault(item, []).append(name)
-    maximize = OptimizerParams.model_fields["maximize"].description or ""
-    rows = [("`maximize`", maximize, "all")]
-    for (key, allowed), names in sorted(users.items()):
-        rows.append((f"`{key}`", allowed, ", ".join(names)))
+    rows = [
+        (f"`{key}`", allowed, ", ".join(names)) for (key, allowed), names in sorted(users.items())
+    ]
     return format_table(("argument", "allowed", "optimizers"), rows, markdown=True)
 
 

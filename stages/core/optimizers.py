@@ -6,10 +6,17 @@ tests compare the declarations with the signatures in torch.optim. Left out are
 - LBFGS, which needs a closure; SparseAdam and Muon, which reject the tensors trained here (dense
   gradients; scalars and vectors);
 - the arguments that change how a step is computed but not its result (foreach, fused, capturable,
-  differentiable).
+  differentiable);
+- maximize, with which an optimizer climbs the loss.
 
-Ranges are those that torch.optim checks, and step_sizes > 0 for Rprop. An argument that params.yaml
-omits keeps torch's default.
+An argument that params.yaml omits keeps torch's default. Ranges are those that torch.optim checks,
+without values that torch lets through although they cannot work, as the tests show:
+
+- momentum >= 1, which never settles, and dampening >= 1, which forgets or reverses the gradients;
+- RMSprop's alpha >= 1, which leaves eps alone to divide by, and alpha = 0 if centered;
+- eps = 0, which divides 0 by 0 for a gradient of 0, as of a constant feature;
+- ASGD's lambd < 0 and alpha < 0, which make its steps grow, and alpha > 1, which may overflow;
+- Rprop's step_sizes with the largest first.
 
 Source: https://docs.pytorch.org/docs/stable/optim.html
 """
@@ -19,6 +26,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from stages.core.fields import Flag, NonNegative, Number, ParamsModel, invalid
+
+BelowOne = Annotated[float, Field(ge=0, lt=1, description="a number >= 0 and < 1")]
+# float32 holds the smallest, and Adafactor squares its own.
+Eps = Annotated[float, Field(ge=1e-30, le=1e30, description="a number from 1e-30 to 1e30")]
 
 Betas = Annotated[
     tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]],
@@ -30,13 +41,13 @@ Etas = Annotated[
 ]
 StepSizes = Annotated[
     tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]],
-    Field(description="a list of two numbers > 0"),
+    Field(description="a list of two numbers > 0, the smallest and the largest step"),
 ]
 AdafactorEps = Annotated[
-    tuple[Annotated[float, Field(ge=0)] | None, Annotated[float, Field(ge=0)]],
-    Field(description="a list of two numbers >= 0, the first of which may be null"),
+    tuple[Annotated[float, Field(ge=1e-15, le=1e15)] | None, Eps],
+    Field(description="a list of null or a number >= 1e-15, and a number from 1e-30 to 1e30"),
 ]
-Rho = Annotated[float, Field(ge=0, le=1, description="a number from 0 to 1")]
+UnitInterval = Annotated[float, Field(ge=0, le=1, description="a number from 0 to 1")]
 Decay = Annotated[float, Field(le=0, description="a number <= 0")]
 ClippingThreshold = Annotated[float, Field(ge=1, description="a number >= 1")]
 
@@ -49,7 +60,6 @@ class OptimizerParams(ParamsModel):
 
     name: str
     lr: NonNegative
-    maximize: Flag = OMITTED
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -62,8 +72,8 @@ class ASGD(OptimizerParams):
 
     name: Literal["ASGD"]
     weight_decay: NonNegative = OMITTED
-    lambd: Number = OMITTED
-    alpha: Number = OMITTED
+    lambd: NonNegative = OMITTED
+    alpha: UnitInterval = OMITTED
     t0: Number = OMITTED
 
 
@@ -72,8 +82,8 @@ class Adadelta(OptimizerParams):
 
     name: Literal["Adadelta"]
     weight_decay: NonNegative = OMITTED
-    rho: Rho = OMITTED
-    eps: NonNegative = OMITTED
+    rho: UnitInterval = OMITTED
+    eps: Eps = OMITTED
 
 
 class Adafactor(OptimizerParams):
@@ -93,7 +103,7 @@ class Adagrad(OptimizerParams):
     weight_decay: NonNegative = OMITTED
     lr_decay: NonNegative = OMITTED
     initial_accumulator_value: NonNegative = OMITTED
-    eps: NonNegative = OMITTED
+    eps: Eps = OMITTED
 
 
 class AdamFamily(OptimizerParams):
@@ -101,7 +111,7 @@ class AdamFamily(OptimizerParams):
 
     weight_decay: NonNegative = OMITTED
     betas: Betas = OMITTED
-    eps: NonNegative = OMITTED
+    eps: Eps = OMITTED
 
 
 class Adam(AdamFamily):
@@ -145,10 +155,18 @@ class RMSprop(OptimizerParams):
 
     name: Literal["RMSprop"]
     weight_decay: NonNegative = OMITTED
-    alpha: NonNegative = OMITTED
-    eps: NonNegative = OMITTED
-    momentum: NonNegative = OMITTED
+    alpha: BelowOne = OMITTED
+    eps: Eps = OMITTED
+    momentum: BelowOne = OMITTED
     centered: Flag = OMITTED
+
+    @field_validator("centered")
+    @classmethod
+    def check_centered(cls, centered: bool, info: ValidationInfo) -> bool:
+        """Reject a variance of the last gradient alone, which is 0."""
+        if centered and info.data.get("alpha") == 0:
+            raise invalid("false, or come with alpha > 0")
+        return centered
 
 
 class Rprop(OptimizerParams):
@@ -158,14 +176,22 @@ class Rprop(OptimizerParams):
     etas: Etas = OMITTED
     step_sizes: StepSizes = OMITTED
 
+    @field_validator("step_sizes")
+    @classmethod
+    def check_step_sizes(cls, step_sizes: tuple[float, float]) -> tuple[float, float]:
+        """Reject a smallest step above the largest."""
+        if step_sizes[0] > step_sizes[1]:
+            raise invalid("a list of two numbers > 0, the smallest and the largest step")
+        return step_sizes
+
 
 class SGD(OptimizerParams):
     """torch.optim.SGD."""
 
     name: Literal["SGD"]
     weight_decay: NonNegative = OMITTED
-    momentum: NonNegative = OMITTED
-    dampening: Number = OMITTED
+    momentum: BelowOne = OMITTED
+    dampening: BelowOne = OMITTED
     nesterov: Flag = OMITTED
 
     @field_validator("nesterov")

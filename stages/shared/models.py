@@ -52,8 +52,8 @@ def initialize(network: nn.Sequential, generator: torch.Generator) -> None:
 
 
 @torch.no_grad()
-def batch_statistics(network: nn.Module, X: Tensor) -> State:
-    """Return the mean and variance of what each BatchNorm1d receives from X, (n, n_features).
+def batch_statistics(network: nn.Sequential, X: Tensor) -> State:
+    """Return mean and variance of what each BatchNorm1d receives from X, (n, n_features).
 
     The names are those of the running statistics. With these values the network gives in evaluation
     mode what it gives for X in training mode. The variance is therefore the biased one, sum of
@@ -61,15 +61,24 @@ def batch_statistics(network: nn.Module, X: Tensor) -> State:
     unbiased one, / (n - 1). BatchNorm's own running statistics lag behind the parameters: after 51
     updates, 0.9^51 = 0.46 % of their initial values, and much of early means, is left in them.
     """
+    norms = [name for name, layer in network.named_children() if isinstance(layer, nn.BatchNorm1d)]
     statistics: State = {}
     for name, layer in network.named_children():
-        if isinstance(layer, nn.BatchNorm1d):
-            variance, mean = torch.var_mean(X, dim=0, correction=0)
-            statistics |= {f"{name}.running_mean": mean, f"{name}.running_var": variance}
-            X = nn.functional.batch_norm(X, mean, variance, layer.weight, layer.bias, eps=layer.eps)
-        else:
+        if not isinstance(layer, nn.BatchNorm1d):
             X = layer(X)
+            continue
+        variance, mean = torch.var_mean(X, dim=0, correction=0)
+        statistics |= {f"{name}.running_mean": mean, f"{name}.running_var": variance}
+        if name == norms[-1]:
+            break
+        X = nn.functional.batch_norm(X, mean, variance, layer.weight, layer.bias, eps=layer.eps)
     return statistics
+
+
+def set_statistics(network: nn.Sequential, X: Tensor) -> None:
+    """Set the running statistics of the network to its batch_statistics of X, in place."""
+    for name, statistic in batch_statistics(network, X).items():
+        network.get_buffer(name).copy_(statistic)
 
 
 def publish(network: nn.Sequential, state: State, X: Tensor) -> State:

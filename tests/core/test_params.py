@@ -107,7 +107,7 @@ INVALID_OPTIMIZERS = [
     ({"name": "SGD", "lr": 0.1, "nesterov": True}, "nesterov must be false, or come with momentum > 0 and without dampening; got true."),
     ({"name": "Adam", "lr": 0.1, "betas": [0.9, 1.5]}, "betas must be a list of two numbers >= 0 and < 1; got [0.9, 1.5]."),
     ({"name": "Adam", "lr": 0.1, "betas": [0.9]}, "betas must be a list of two numbers >= 0 and < 1; got [0.9]."),
-    ({"name": "SGD", "lr": 0.1, "momentun": 0.9}, "momentun is not a parameter; train_regression.optimizer has name, lr, maximize, weight_decay, momentum, dampening, nesterov. Did you mean 'momentum'?"),
+    ({"name": "SGD", "lr": 0.1, "momentun": 0.9}, "momentun is not a parameter; train_regression.optimizer has name, lr, weight_decay, momentum, dampening, nesterov. Did you mean 'momentum'?"),
 ]  # fmt: skip
 
 # key, what it is called instead, the sentence behind "params.yaml: "

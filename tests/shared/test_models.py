@@ -1,6 +1,7 @@
 """The network, its initial weights, and models as files."""
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,17 @@ from conftest import feature_columns
 from stages.core.errors import UserError
 from stages.shared.metadata import Metadata
 from stages.shared.models import (
+    batch_statistics,
     build_network,
     initialize,
     load_classifier,
     load_regression,
     load_snapshots,
+    publish,
+    round_bias,
     round_state,
     round_tensor,
+    set_statistics,
 )
 from stages.shared.tensors import save_tensors
 
@@ -34,7 +39,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def make_network(seed: int = 0, n_classes: int = 2, hidden: int = 10) -> nn.Sequential:
+def make_network(seed: int = 0, n_classes: int = 2, hidden: Sequence[int] = (10,)) -> nn.Sequential:
     network = build_network(n_features=2, hidden=hidden, n_classes=n_classes).double()
     initialize(network, torch.Generator().manual_seed(seed))
     return network
@@ -52,6 +57,36 @@ def test_network_is_the_one_of_the_article() -> None:
         "Softmax",
     ]
     assert sum(parameter.numel() for parameter in make_network().parameters()) == 72
+    assert list(make_network().state_dict()) == [
+        "0.weight",
+        "0.bias",
+        "1.weight",
+        "1.bias",
+        "1.running_mean",
+        "1.running_var",
+        "1.num_batches_tracked",
+        "3.weight",
+        "3.bias",
+    ]
+
+
+def test_every_width_is_a_layer_of_the_network() -> None:
+    network = make_network(hidden=[7, 5, 3], n_classes=4)
+    linear = [layer for layer in network if isinstance(layer, nn.Linear)]
+    shapes = [(layer.in_features, layer.out_features) for layer in linear]
+    assert shapes == [(2, 7), (7, 5), (5, 3), (3, 4)]
+    assert [layer.num_features for layer in network if isinstance(layer, nn.BatchNorm1d)] == [
+        7,
+        5,
+        3,
+    ]
+    assert [type(layer).__name__ for layer in network[3:6]] == ["Linear", "BatchNorm1d", "ReLU"]
+
+
+def test_only_biases_before_batchnorm_are_not_trained() -> None:
+    network = make_network(hidden=[4, 3])
+    fixed = [name for name, item in network.named_parameters() if not item.requires_grad]
+    assert fixed == ["0.bias", "3.bias"]
 
 
 def test_network_gives_probabilities_and_without_its_last_layer_logits() -> None:
@@ -62,7 +97,7 @@ def test_network_gives_probabilities_and_without_its_last_layer_logits() -> None
 
 
 def test_initial_weights_have_the_distribution_of_nn_linear() -> None:
-    network = make_network(hidden=20_000)
+    network = make_network(hidden=[20_000])
     for layer, parameter in [
         (network[0], network[0].weight),
         (network[0], network[0].bias),
@@ -91,7 +126,7 @@ def test_initial_weights_depend_on_the_seed_alone() -> None:
 
 
 def test_float32_starts_from_the_same_weights() -> None:
-    network = build_network(n_features=2, hidden=10, n_classes=2)
+    network = build_network(n_features=2, hidden=[10], n_classes=2)
     initialize(network, torch.Generator().manual_seed(0))
     assert torch.equal(network[0].weight, make_network()[0].weight.float())
 
@@ -129,6 +164,94 @@ def test_weight_that_float32_cannot_hold_is_rejected(value: float) -> None:
     )
 
 
+def test_rounded_bias_keeps_six_digits_of_the_spread_of_the_target() -> None:
+    y = torch.tensor([-1.7, 1.7], dtype=torch.float64)  # a standard deviation of 1.7
+    for bias, rounded in [(2459003.123456789, 2459003.12346), (1e-9, 0.0), (-0.1234567, -0.12346)]:
+        tensor = torch.tensor(bias, dtype=torch.float64, requires_grad=True)
+        assert round_bias(tensor, y + bias).item() == pytest.approx(rounded, abs=1e-9)
+        assert round_bias(tensor, y + bias).dtype == torch.float64
+
+
+def test_noise_of_either_sign_is_rounded_to_the_same_zero() -> None:
+    y = torch.tensor([-1.0, 1.0])
+    for bias in (1e-17, -1e-17):
+        assert str(round_bias(torch.tensor(bias).double(), y).item()) == "0.0"
+
+
+# The statistics of BatchNorm
+
+
+def clusters(n: int = 40, offset: float = 0.0, scale: float = 1.0) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return offset + scale * torch.randn(n, 2, generator=generator, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("hidden", [[10], [7, 5, 3]])
+def test_evaluation_mode_with_the_statistics_of_rows_is_training_mode_on_them(
+    hidden: list[int],
+) -> None:
+    network, X = make_network(hidden=hidden), clusters()
+    trained = copy.deepcopy(network).train()(X)
+    set_statistics(network, X)
+    torch.testing.assert_close(network.eval()(X), trained, rtol=1e-12, atol=1e-14)
+
+
+def test_statistics_are_those_of_update_bn_but_for_the_biased_variance() -> None:
+    network, X = make_network(hidden=[7, 5]), clusters()
+    statistics = batch_statistics(network, X)
+    torch.optim.swa_utils.update_bn([X], network)
+    assert list(statistics) == [f"{k}.running_{name}" for k in (1, 4) for name in ("mean", "var")]
+    stock = network.state_dict()
+    for k in (1, 4):
+        mean, variance = f"{k}.running_mean", f"{k}.running_var"
+        torch.testing.assert_close(statistics[mean], stock[mean], rtol=1e-12, atol=1e-14)
+        biased = stock[variance] * (len(X) - 1) / len(X)
+        torch.testing.assert_close(statistics[variance], biased, rtol=1e-12, atol=0)
+
+
+def test_computing_statistics_changes_nothing() -> None:
+    network, X = make_network(), clusters()
+    before = copy.deepcopy(network.state_dict())
+    batch_statistics(network, X)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
+@pytest.mark.parametrize(("offset", "scale"), [(0, 1), (0.5, 1e-3), (1.7e9, 1e6), (1e9, 1)])
+@pytest.mark.parametrize("hidden", [[10], [7, 5]])
+def test_published_network_gives_for_its_rows_what_it_gives_in_training_mode(
+    offset: float, scale: float, hidden: list[int]
+) -> None:
+    network, X = make_network(hidden=hidden), clusters(offset=offset, scale=scale)
+    save_tensors("m", publish(network, network.state_dict(), X), CLASSES)
+    loaded, _ = load_classifier("m")
+    predicted = loaded(X)
+    torch.testing.assert_close(predicted, loaded.train()(X), rtol=0, atol=2e-5)
+
+
+def test_published_parameters_are_rounded_and_the_statistics_are_theirs() -> None:
+    network, X = make_network(), clusters()
+    published = publish(network, network.state_dict(), X)
+    expected = round_state(network.state_dict())
+    for name in set(expected) - {"1.running_mean", "1.running_var"}:
+        assert torch.equal(published[name], expected[name])
+    hidden = X @ published["0.weight"].double().T + published["0.bias"].double()
+    variance = hidden.var(dim=0, correction=0)
+    error = (published["1.running_mean"] - hidden.mean(dim=0)) / (variance + 1e-5).sqrt()
+    assert error.abs().max() < 5.1e-6
+    assert not torch.equal(published["1.running_mean"], hidden.mean(dim=0))
+    torch.testing.assert_close(published["1.running_var"].double(), variance, rtol=6e-6, atol=0)
+    assert published["1.running_mean"].dtype == torch.float64
+    assert published["1.running_var"].dtype == torch.float32
+
+
+def test_variance_of_a_constant_feature_is_stored_as_zero_and_not_as_noise() -> None:
+    X = torch.full((40, 2), 1 / 3, dtype=torch.float64)
+    X[::2] = torch.nextafter(X[::2], torch.tensor(1.0).double())
+    network = make_network()
+    assert 0 < batch_statistics(network, X)["1.running_var"].max() < 1e-20
+    assert not publish(network, network.state_dict(), X)["1.running_var"].any()
+
+
 # The regression as a file
 
 
@@ -136,9 +259,9 @@ def test_weight_that_float32_cannot_hold_is_rejected(value: float) -> None:
     ("metadata", "weight", "bias"),
     [
         (LINE, torch.tensor(1.5), None),
-        (LINE, torch.tensor(1.5), torch.tensor(-2.0)),
+        (LINE, torch.tensor(1.5), torch.tensor(-2.0).double()),
         (PLANE, torch.tensor([1.5, 2.5]), None),
-        (PLANE, torch.tensor([1.5, 2.5]), torch.tensor(-2.0)),
+        (PLANE, torch.tensor([1.5, 2.5]), torch.tensor(-2.0).double()),
     ],
 )
 def test_regression_is_loaded_in_float64(
@@ -154,9 +277,10 @@ def test_regression_is_loaded_in_float64(
 
 FOREIGN_REGRESSIONS: list[tuple[Metadata, dict[str, Tensor]]] = [
     (LINE, {}),
-    (LINE, {"bias": torch.tensor(1.0)}),
+    (LINE, {"bias": torch.tensor(1.0).double()}),
     (LINE, {"weight": torch.tensor([1.0])}),
-    (LINE, {"weight": torch.tensor(1.0), "bias": torch.tensor([1.0])}),
+    (LINE, {"weight": torch.tensor(1.0), "bias": torch.tensor([1.0]).double()}),
+    (LINE, {"weight": torch.tensor(1.0), "bias": torch.tensor(1.0)}),
     (LINE, {"weight": torch.tensor(1.0), "more": torch.tensor(1.0)}),
     (LINE, {"weight": torch.tensor(1.0).double()}),
     (LINE, {"weight": torch.tensor(1)}),
@@ -176,8 +300,18 @@ def test_other_than_a_regression_is_rejected(metadata: Metadata, state: dict[str
 # The classifier as a file
 
 
-def state_of(prefix: str = "") -> dict[str, Tensor]:
-    return {f"{prefix}{name}": t for name, t in round_state(make_network().state_dict()).items()}
+def state_of(prefix: str = "", hidden: Sequence[int] = (10,)) -> dict[str, Tensor]:
+    network = make_network(hidden=hidden)
+    state = publish(network, network.state_dict(), clusters())
+    return {f"{prefix}{name}": tensor for name, tensor in state.items()}
+
+
+@pytest.mark.parametrize("hidden", [[1], [7, 5], [5, 5, 5, 5]])
+def test_network_of_any_hidden_layers_is_loaded_as_it_was(hidden: list[int]) -> None:
+    save_tensors("m", state_of(hidden=hidden), CLASSES)
+    loaded, _ = load_classifier("m")
+    assert str(loaded) == str(make_network(hidden=hidden))
+    assert torch.equal(loaded[-2].weight, state_of(hidden=hidden)[f"{3 * len(hidden)}.weight"])
 
 
 def test_classifier_is_loaded_in_float64_to_predict() -> None:
@@ -211,6 +345,10 @@ FOREIGN_STATES: list[Callable[[dict[str, Tensor]], dict[str, Any]]] = [
     lambda state: state | {"0.bias": torch.zeros(0)},
     lambda state: state | {"0.weight": state["0.weight"] * float("nan")},
     lambda state: state | {"1.running_var": -state["1.running_var"]},
+    lambda state: state | {"1.running_mean": state["1.running_mean"].float()},
+    lambda state: state | {"x.running_var": state["1.running_var"].clone()},
+    lambda state: {k: v for k, v in state.items() if not k.startswith("1.")},
+    lambda _: {"0.weight": torch.zeros(2, 2), "0.bias": torch.zeros(2)},
     lambda state: state | {"3.bias": state["3.bias"].double()},
 ]
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.shared.rounding import round_significant
+from stages.shared.rounding import round_significant, round_to_scale
 
 ordinary = st.floats(1e-9, 1e9) | st.floats(-1e9, -1e-9) | st.just(0.0)
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -62,3 +62,31 @@ def test_shape_and_dtype_are_kept(shape: tuple[int, ...]) -> None:
     assert isinstance(rounded, np.ndarray)
     assert rounded.shape == shape
     assert rounded.dtype == np.float64
+
+
+# By a scale
+
+
+@pytest.mark.parametrize(
+    ("value", "scale", "rounded"),
+    [
+        (123.4567891, 1.7, 123.45679),
+        (2459003.123456789, 0.3, 2459003.123457),
+        (-0.000123456, 250.0, 0.0),
+        (-0.6, 100000.0, -1.0),
+        (123456789.0, 0.0, 123457000.0),
+    ],
+)
+def test_rounding_to_a_scale_by_hand(value: float, scale: float, rounded: float) -> None:
+    actual = round_to_scale(np.array([value]), np.array([scale]), 6).item()
+    assert actual == pytest.approx(rounded, rel=1e-15)
+
+
+def test_every_value_has_a_scale_of_its_own() -> None:
+    rounded = round_to_scale(np.array([1.23456, 1.23456]), np.array([1000.0, -0.1]), 4)
+    assert rounded.tolist() == [1.0, 1.2346]
+
+
+@pytest.mark.parametrize("value", [-0.0, -1e-9])
+def test_zero_has_no_sign(value: float) -> None:
+    assert str(round_to_scale(np.array(value), np.array(1.0), 6).item()) == "0.0"

@@ -1,6 +1,7 @@
 """The best possible results, against closed forms, SciPy, scikit-learn and simulation."""
 
 import math
+import time
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from sklearn.linear_model import LinearRegression
 from stages.shared.theory import (
     bayes_accuracy,
     bayes_cross_entropy,
+    largest_eigenvalue,
     largest_stable_lr,
     least_squares,
     softmax_loss_floor,
@@ -85,6 +87,24 @@ def test_largest_stable_lr_of_several_features_by_hand(
 def test_largest_stable_lr_with_a_bias_by_hand() -> None:
     # With ones beside x = (1, -1), the two columns are at right angles and have squares of 2.
     assert largest_stable_lr(np.array([1.0, -1.0]), "sum", bias=True) == pytest.approx(1 / 2)
+
+
+@pytest.mark.parametrize("shape", [(20, 3), (3, 20), (2, 2), (2, 50), (50, 2), (1, 5), (5, 1)])
+@pytest.mark.parametrize("offset", [0.0, 1000.0])
+def test_largest_eigenvalue_is_that_of_all_of_them(shape: tuple[int, int], offset: float) -> None:
+    A = offset + np.random.default_rng(0).standard_normal(shape)
+    assert largest_eigenvalue(A) == pytest.approx(np.linalg.eigvalsh(A.T @ A)[-1], rel=1e-9)
+
+
+def test_largest_of_equal_eigenvalues_is_found() -> None:
+    assert largest_eigenvalue(3 * np.eye(40)) == pytest.approx(9, rel=1e-12)
+
+
+def test_bound_for_thousands_of_columns_takes_no_minutes() -> None:
+    A = np.random.default_rng(0).standard_normal((1000, 8000))
+    start = time.process_time()
+    assert largest_stable_lr(A, "sum") == pytest.approx(6.836971e-05, rel=1e-6)
+    assert time.process_time() - start < 10  # a second on a machine that is not busy
 
 
 # The floor of the loss

@@ -8,7 +8,14 @@ import torch
 
 from conftest import params_of
 from stages.core.errors import UserError
-from stages.shared.training import AVAILABLE, make_optimizer, select_device, track
+from stages.shared.training import (
+    AVAILABLE,
+    DivergenceError,
+    explain_divergence,
+    make_optimizer,
+    select_device,
+    track,
+)
 
 SGD = params_of("train_regression").optimizer
 
@@ -93,27 +100,52 @@ def test_terminal_shows_a_bar_with_the_loss(
 @pytest.mark.parametrize("loss", [math.inf, math.nan])
 def test_loss_that_is_not_finite_stops_the_loop(loss: float) -> None:
     rows = iter([(0, 3.0), (1, loss), (2, 1.0)])
-    with pytest.raises(UserError) as error:
-        list(track(rows, "a_stage", 2, SGD, hint=lambda: "A hint. "))
+    with pytest.raises(DivergenceError) as error:
+        list(track(rows, "a_stage", 2, SGD))
     assert str(error.value) == (
-        f"a_stage: the loss must stay finite; it is {loss} at epoch 1 with SGD and lr 0.0001. "
-        "A hint. In params.yaml, lower a_stage.optimizer.lr, or set standardize: true for the "
-        "table."
+        f"a_stage: the loss must stay finite; it is {loss} at epoch 1 with SGD and lr 0.0001."
     )
+    assert error.value.epoch == 1
     assert next(rows) == (2, 1.0)
 
 
-def test_hint_is_not_computed_while_the_loss_is_finite() -> None:
-    def hint() -> str:
-        raise AssertionError
+def test_loss_that_ends_above_its_start_is_a_divergence() -> None:
+    tracked = track([(0, 3.0), (1, 2.0), (2, 3.1)], "a_stage", 2, SGD)
+    assert [next(tracked), next(tracked), next(tracked)][-1] == (2, 3.1)
+    with pytest.raises(DivergenceError) as error:
+        next(tracked)
+    assert str(error.value) == (
+        "a_stage: the loss must not end above its start; it went from 3 to 3.1 in 2 epochs with "
+        "SGD and lr 0.0001."
+    )
 
-    assert list(track([(0, 1.0)], "a_stage", 0, SGD, hint)) == [(0, 1.0)]
+
+@pytest.mark.parametrize("losses", [(3.0, 9.0, 2.9), (3.0, 3.0), (0.0, 0.0), (3.0, 3.0 + 1e-9)])
+def test_loss_that_rises_on_its_way_or_by_rounding_is_none(losses: tuple[float, ...]) -> None:
+    rows = list(enumerate(losses))
+    assert list(track(rows, "a_stage", len(rows) - 1, SGD)) == rows
+
+
+def test_remedy_is_added_to_a_divergence_and_computed_only_then() -> None:
+    with (
+        pytest.raises(UserError, match=r"^It broke\. Change 3\.$"),
+        explain_divergence("a_stage", lambda n: f"Change {n}.", 3),
+    ):
+        raise DivergenceError("It broke.", 1)
+    with explain_divergence("a_stage", pytest.fail, "the remedy was computed"):
+        pass
+    with pytest.raises(ZeroDivisionError), explain_divergence("a_stage", pytest.fail, ""):
+        raise ZeroDivisionError
 
 
 def test_loss_that_is_not_finite_before_any_update_is_not_blamed_on_the_lr() -> None:
-    with pytest.raises(UserError) as error:
+    with (
+        pytest.raises(UserError) as error,
+        explain_divergence("a_stage", pytest.fail, "the remedy was computed"),
+    ):
         list(track([(0, math.inf)], "a_stage", 2, SGD))
     assert str(error.value) == (
         "a_stage: the loss must stay finite; it is inf at epoch 0 with SGD and lr 0.0001. No "
-        "update has been made yet: rescale the data (standardize: true)."
+        "update has been made yet, so the numbers are too large for float32. In params.yaml, set "
+        "a_stage.dtype: float64."
     )

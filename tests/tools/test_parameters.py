@@ -65,8 +65,8 @@ def test_every_optimizer_has_a_row_and_every_argument_its_range():
     page = make_page("")
     for name in OPTIMIZERS:
         assert page.count(f"| [{name}]({parameters.TORCH}{name}.html) |") == 1
-    assert "| `alpha` | a number from -1e30 to 1e30 | ASGD |" in page
-    assert "| `alpha` | a number from 0 to 1e30 | RMSprop |" in page
+    assert "| `alpha` | a number from 0 to 1 | ASGD |" in page
+    assert "| `alpha` | a number >= 0 and < 1 | RMSprop |" in page
     assert "| `nesterov` | true or false | SGD |" in page
 
 
