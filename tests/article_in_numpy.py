@@ -18,11 +18,11 @@ def regression_data() -> tuple[np.ndarray, np.ndarray]:
 
 
 @cache
-def classification_data() -> tuple[np.ndarray, np.ndarray]:
-    """Return X (2000, 2), as float32 holds it, and y (2000,) of the article's training points."""
+def classification_data(part: str = "train") -> tuple[np.ndarray, np.ndarray]:
+    """Return X (2000, 2), as float32 holds it, and y (2000,) of the article's points in a part."""
     section = params_of("generate_data")
     chunks = simulate_classification(section.seed, section.classification)
-    columns = [chunk for split, chunk in chunks if split == "train"]
+    columns = [chunk for split, chunk in chunks if split == part]
     X = np.concatenate([np.stack([chunk["x1"], chunk["x2"]], axis=1) for chunk in columns])
     y = np.concatenate([chunk["label"] for chunk in columns])
     return X.astype("float32").astype("float64"), y

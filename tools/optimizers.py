@@ -117,10 +117,11 @@ def train_one(section: TrainClassifierSection) -> Run:
     """Return the run of one section, from its own initial weights."""
     with without_gc():
         import torch
+        from torch.func import functional_call
 
-        from stages.shared.models import build_network, initialize
+        from stages.shared.models import batch_statistics, build_network, initialize
         from stages.shared.tensors import load_tensors
-        from stages.train_classifier import accuracy, predict, train
+        from stages.train_classifier import accuracy, train
     torch.set_num_threads(1)
     tensors, metadata = load_tensors(TENSORS)
     dtype = getattr(torch, section.dtype)
@@ -129,14 +130,18 @@ def train_one(section: TrainClassifierSection) -> Run:
     network = build_network(X.shape[1], section.hidden, len(metadata.labels))
     initialize(network, torch.Generator().manual_seed(section.seed))
     network.to(dtype)
-    accuracies = np.full(section.epochs + 1, np.nan)
+    accuracies, cross_entropy = np.full(section.epochs + 1, np.nan), math.nan
     with skip_dynamo():
         for epoch, loss, _ in train(X, y, network, section):
             if not math.isfinite(loss):
                 return Run(accuracies, math.nan)
-            accuracies[epoch] = accuracy(predict(X_valid, X, network, section), y_valid)
-    logits = predict(X_valid, X, network, section.model_copy(update={"loss_on": "logits"}))
-    return Run(accuracies, torch.nn.functional.cross_entropy(logits, y_valid).item())
+            with torch.no_grad():  # as the network would predict if it were published now
+                model = network[:-1].eval()
+                logits = functional_call(model, batch_statistics(model, X), (X_valid,))
+                model.train()
+            accuracies[epoch] = accuracy(logits, y_valid)
+            cross_entropy = torch.nn.functional.cross_entropy(logits, y_valid).item()
+    return Run(accuracies, cross_entropy)
 
 
 def present(runs: Mapping[tuple[str, str], Sequence[Run]], lr: float) -> None:
