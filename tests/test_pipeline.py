@@ -237,10 +237,10 @@ def test_curves_are_plotted_by_columns_that_exist(finished):
         assert options["y_label"]
         curves.append((path, options["template"], options["x"], *y))
     assert curves == [
-        ("metrics/regression_weights.csv", "bars", "weight", "feature"),
-        ("metrics/classes.csv", "bars", "recall", "class"),
         ("metrics/train_regression.csv", "simple", "epoch", "weight"),
         ("metrics/train_classifier.csv", "simple", "epoch", "valid_accuracy"),
+        ("metrics/regression_weights.csv", "bars", "weight", "feature"),
+        ("metrics/classes.csv", "bars", "recall", "class"),
         ("metrics/confusion.csv", "confusion", "predicted", "actual"),
         ("metrics/train_regression.csv", "simple", "epoch", "loss", "valid_loss"),
         ("metrics/train_classifier.csv", "simple", "epoch", "loss", "valid_loss"),
