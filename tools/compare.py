@@ -1,6 +1,6 @@
 """Compare two results, and tell changes from the noise between seeds.
 
-    python -m tools.compare [A] [B] [--md] [--fail-on 'METRIC<BOUND' ...]
+    python -m tools.compare [A] [B] [--only PATTERN] [--md] [--fail-on 'METRIC<BOUND' ...]
 
 A and B are Git revisions, DVC experiments or `workspace`; by default HEAD and workspace. Their
 repeats are the experiments that differ from them only in the seeds: same code in stages/, same
@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from stages.core.errors import UserError
 from stages.core.params import did_you_mean
-from tools.cli import make_parser, run
+from tools.cli import add_only, make_parser, run
 from tools.results import (
     WORKSPACE,
     Flat,
@@ -43,6 +43,7 @@ from tools.results import (
 from tools.seed_noise import MIN_PAIRS, MIN_SEEDS, Change, change_over_seeds, mean_std, overlap
 from tools.text_tables import format_change, format_table, format_value
 
+ALL = re.compile("")
 STALE = "The results in the workspace are older than its parameters, code or data: run `dvc repro`."
 MANY = "At 95 %, about one in twenty unchanged metrics looks changed by chance; {} are shown."
 
@@ -68,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = make_parser("compare", __doc__)
     parser.add_argument("a", nargs="?", default="HEAD", metavar="A")
     parser.add_argument("b", nargs="?", default=WORKSPACE, metavar="B")
+    add_only(parser)
     parser.add_argument("--md", action="store_true", help="Markdown, for a pull request")
     parser.add_argument("--fail-on", action="append", default=[], metavar="'METRIC<BOUND'")
     options = parser.parse_args(arguments)
@@ -81,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             others = list(read_experiments(repo, {result.code for result in results}))
         a, b = (Side(result, repeats(result, others)) for result in results)
         failures = [text for item in thresholds if (text := crossed(a, b, item))]
-        print(format_comparison(a, b, options.md))
+        print(format_comparison(a, b, options.md, options.only))
         stale = WORKSPACE in commits and is_stale(repo)
     if stale and thresholds:
         raise UserError(STALE)
@@ -91,13 +93,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise UserError("\n".join(failures))
 
 
-def format_comparison(a: Side, b: Side, markdown: bool) -> str:
-    """Return the whole comparison."""
+def format_comparison(a: Side, b: Side, markdown: bool, only: re.Pattern[str] = ALL) -> str:
+    """Return the whole comparison, of the metrics whose names match `only`."""
     a_name, b_name = a.result.name, b.result.name
     parts = []
     if rows := list(parameter_rows(a.result, b.result)):
         parts.append(format_table(("parameter", a_name, b_name), rows, markdown))
-    if rows := list(metric_rows(a, b)):
+    differing = list(metric_rows(a, b))
+    if rows := [row for row in differing if only.search(row[0])]:
         over_seeds = (f"{a_name}, seeds", f"{b_name}, seeds", "mean change [95 %]")
         head = ("metric", a_name, b_name, "change", *over_seeds, "verdict")
         parts.append(format_table(head, rows, markdown))
@@ -106,6 +109,8 @@ def format_comparison(a: Side, b: Side, markdown: bool) -> str:
             parts.append(MANY.format(n_verdicts))
         elif not n_verdicts:
             parts.append(f"There is no verdict {without_seeds(a, b)}")
+    elif differing:
+        parts.append(f"No metric that differs matches '{only.pattern}'.")
     if a.result.code != b.result.code:
         parts.append("The code in stages/ differs, too.")
     if a.result.custom_tables != b.result.custom_tables:

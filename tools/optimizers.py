@@ -136,9 +136,9 @@ def train_one(section: TrainClassifierSection) -> Run:
             if not math.isfinite(loss):
                 return Run(accuracies, math.nan)
             with torch.no_grad():  # as the network would predict if it were published now
-                model = network[:-1].eval()
-                logits = functional_call(model, batch_statistics(model, X), (X_valid,))
-                model.train()
+                model = network.eval()[:-1]
+                logits = functional_call(model, batch_statistics(network, X), (X_valid,))
+                network.train()
             accuracies[epoch] = accuracy(logits, y_valid)
             cross_entropy = torch.nn.functional.cross_entropy(logits, y_valid).item()
     return Run(accuracies, cross_entropy)

@@ -1,6 +1,6 @@
 """Repeat the workspace's experiment with other seeds, and show how much each metric varies.
 
-    python -m tools.seeds [SEED ...]
+    python -m tools.seeds [SEED ...] [--only PATTERN]
     python -m tools.seeds --remove
 
 By default with five seeds, 1 to 5; every seed in params.yaml is set to the same one. Each repeat is
@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 
 from stages.core.errors import UserError
-from tools.cli import make_parser, run
+from tools.cli import add_only, make_parser, run
 from tools.results import (
     Flat,
     Result,
@@ -43,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the tool."""
     parser = make_parser("seeds", __doc__)
     parser.add_argument("seeds", nargs="*", type=int, default=SEEDS, metavar="SEED")
+    add_only(parser)
     parser.add_argument("--remove", action="store_true", help="remove what this tool has run")
     options = parser.parse_args(arguments)
     seeds = dict.fromkeys(options.seeds)
@@ -73,7 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise UserError("The workspace has changed while its repeats were run; run this again.")
     if len(found) < 2:
         raise UserError("Give at least one SEED other than the workspace's own.")
-    print(format_table(HEAD, list(variation_rows(workspace, found))))
+    rows = [row for row in variation_rows(workspace, found) if options.only.search(row[0])]
+    print(format_table(HEAD, rows))
 
 
 def experiment_name(workspace: Result, seed: int) -> str:

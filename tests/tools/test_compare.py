@@ -108,6 +108,16 @@ def test_change_over_seeds_has_its_interval_and_verdict():
     assert "one in twenty" not in text  # a single metric
 
 
+def test_metrics_may_be_selected_by_name():
+    a, b = side("A", {"loss": 1.0, "x.y": 1.0, "xzy": 5.0}), side("B", {"loss": 2.0, "x.y": 1.5})
+    text = format_comparison(a, b, False, re.compile(r"x\.|s$"))
+    assert [line[0] for line in lines(text)[1:3]] == ["loss", "x.y"]
+    assert "xzy" not in text
+    assert format_comparison(a, b, False, re.compile("nothing")) == (
+        "No metric that differs matches 'nothing'."
+    )
+
+
 def test_several_verdicts_come_with_a_word_of_caution():
     a, b = side("A", {"loss": 1.0, "x": 1.0}), side("B", {"loss": 2.0, "x": 1.5}, lr=1)
     others = [*seeds_of(a, 1.0, 1.0, 1.0), *seeds_of(b, 2.0, 3.0, 3.0)]
