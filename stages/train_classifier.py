@@ -126,7 +126,8 @@ def save(
     section: TrainClassifierSection,
 ) -> None:
     """Write the models, the history and the metrics."""
-    metadata = metadata.model_copy(update={"loss_on": section.loss_on})
+    loss_settings = {"loss_on": section.loss_on, "class_weight": section.class_weight}
+    metadata = metadata.model_copy(update=loss_settings)
     _, loss, _, valid_loss, valid_accuracy = history[-1]
     state = publish(network, network.state_dict(), X)
     states = {

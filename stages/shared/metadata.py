@@ -67,7 +67,7 @@ class Metadata(ParamsModel):
     missing value, as in params.yaml; `labels` are the class names by number; `scaling` is None
     where features are as in the table, and else `target_mean` is what was subtracted from the
     target of a regression; `truth` is None unless the data was simulated. A model also has the loss
-    that it was trained on, under the name that params.yaml gives it.
+    that it was trained on, under the names that params.yaml gives it.
     """
 
     task: Literal["regression", "classification"]
@@ -80,6 +80,7 @@ class Metadata(ParamsModel):
     truth: RegressionTruth | ClassificationTruth | None = None
     loss_reduction: Literal["sum", "mean"] | None = None
     loss_on: Literal["probabilities", "logits"] | None = None
+    class_weight: Literal["none", "balanced"] | None = None
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -100,7 +101,8 @@ class Metadata(ParamsModel):
 
     def without_loss(self) -> Self:
         """Return the metadata of the tensors that a model was trained on."""
-        return self.model_copy(update={"loss_reduction": None, "loss_on": None})
+        loss = dict.fromkeys(("loss_reduction", "loss_on", "class_weight"))
+        return self.model_copy(update=loss)
 
     def to_json(self) -> str:
         """Return the record as JSON, always in the same bytes."""
