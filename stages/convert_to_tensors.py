@@ -20,7 +20,7 @@ from torch import Tensor
 
 from stages.core.errors import UserError
 from stages.core.schema import ConvertToTensors, TableParams
-from stages.shared.encoding import encode_all, fit_column
+from stages.shared.encoding import count_unknown, encode_all, fit_column
 from stages.shared.metadata import (
     ClassificationTruth,
     FeatureColumn,
@@ -28,6 +28,7 @@ from stages.shared.metadata import (
     RegressionTruth,
 )
 from stages.shared.metrics import round_numbers, write_json
+from stages.shared.rounding import merged_by_float32
 from stages.shared.scaling import Scaling
 from stages.shared.splits import (
     SPLITS,
@@ -35,6 +36,7 @@ from stages.shared.splits import (
     TRAIN,
     VALID,
     hash_rows,
+    occurrences,
     split_by_hash,
     split_by_order,
 )
@@ -45,8 +47,8 @@ REGRESSION = "data/tensors/regression.safetensors"
 CLASSIFICATION = "data/tensors/classification.safetensors"
 METRICS = "metrics/convert_to_tensors.json"
 LINE = 120  # characters that a line of output has at most
-# Part of a feature's standard deviation that float32 may lose.
-FLOAT32_TOLERANCE = 1e-3
+# Share of rows with different features, below which equal ones are no copies but the rule.
+MIN_DISTINCT = 0.2
 MIN_ROWS_OF_ID = 20
 
 Tensors = dict[str, Tensor]
@@ -176,14 +178,7 @@ def split(params: TableParams, table: Table, classes: np.ndarray | None = None) 
     """
     fractions = params.valid_fraction, params.test_fraction
     if table.parts is not None:
-        parts = table.parts.copy()
-        if not (parts == VALID).any():
-            rows = np.flatnonzero(parts == TRAIN)
-            hashes = row_hashes(table, params.seed)[rows]
-            check_distinct(hashes, table.path, "rows with split train")
-            drawn = split_by_hash(hashes, 0, params.valid_fraction) == TEST
-            parts[rows[drawn]] = VALID
-        return parts
+        return table.parts if VALID in table.parts else draw_valid(params, table, classes)
     if params.split == "last":
         check_distinct(np.arange(len(table.target)), table.path, "rows")
         return split_by_order(len(table.target), *fractions)
@@ -191,7 +186,7 @@ def split(params: TableParams, table: Table, classes: np.ndarray | None = None) 
         hashes = hash_rows([table.groups], params.seed)
         check_distinct(hashes, table.path, "groups")
         return split_by_hash(hashes, *fractions)
-    hashes = row_hashes(table, params.seed)
+    hashes = feature_hashes(table, params.seed)
     if classes is None:
         check_distinct(hashes, table.path, "distinct rows")
         return split_by_hash(hashes, *fractions)
@@ -209,14 +204,48 @@ def split(params: TableParams, table: Table, classes: np.ndarray | None = None) 
     return parts
 
 
-def row_hashes(table: Table, seed: int) -> np.ndarray:
-    """Return one pseudo-random number per row, uint64 (n,); equal rows have equal ones.
+def draw_valid(params: TableParams, table: Table, classes: np.ndarray | None) -> np.ndarray:
+    """Return the parts of a table whose column `split` has no validation rows, with some drawn.
 
-    It depends on the values of the features and the target, not on their order in params.yaml.
+    They are drawn from the training rows, class by class where `classes` are given.
     """
-    target = table.target
+    assert table.parts is not None
+    parts, hashes = table.parts.copy(), feature_hashes(table, params.seed)
+    strata = np.zeros(len(parts), dtype=np.int64) if classes is None else classes
+    for stratum in np.unique(strata):
+        rows = np.flatnonzero((parts == TRAIN) & (strata == stratum))
+        if len(np.unique(hashes[rows])) >= len(SPLITS):
+            drawn = split_by_hash(hashes[rows], 0, params.valid_fraction) == TEST
+            parts[rows[drawn]] = VALID
+    if VALID not in parts:
+        check_distinct(hashes[parts == TRAIN], table.path, "distinct rows with split train")
+        raise UserError(
+            f"{table.path} must have a class of three or more distinct rows with split train, from "
+            "which validation rows are drawn; it has none. Add rows with split valid."
+        )
+    return parts
+
+
+def feature_hashes(table: Table, seed: int) -> np.ndarray:
+    """Return one pseudo-random number per row, uint64 (n,), by which a table is split at random.
+
+    Rows with the same features have the same number, so that none is tested whose features were
+    trained on. Where such rows are the rule, as in a table of a few categories, that would leave
+    out whole combinations, and every row has a number of its own. The numbers depend on the values,
+    not on the order of rows or columns.
+    """
     columns = [table.features[name] for name in sorted(table.features)]
-    return hash_rows([*columns, target if target.dtype == object else target.astype(float)], seed)
+    hashes = hash_rows(columns, seed)
+    if len(np.unique(hashes)) >= MIN_DISTINCT * len(hashes):
+        return hashes
+    target = table.target if table.target.dtype == object else table.target.astype(float)
+    return hash_rows([*columns, target, occurrences(row_hashes(table))], seed)
+
+
+def row_hashes(table: Table) -> np.ndarray:
+    """Return one pseudo-random number per row, uint64 (n,); equal rows have equal ones."""
+    target = table.target if table.target.dtype == object else table.target.astype(float)
+    return hash_rows([*table.features.values(), target], 0)
 
 
 def check_distinct(values: np.ndarray, path: str, what: str) -> None:
@@ -282,14 +311,14 @@ def center(y: np.ndarray, parts: np.ndarray) -> tuple[np.ndarray, float]:
 def check_float32(X: np.ndarray, path: str, columns: tuple[FeatureColumn, ...]) -> None:
     """Raise UserError for a feature, such as times in seconds, whose values float32 would merge."""
     names = [name for column in columns for name in column.features]
-    errors = np.abs(X.astype(np.float32) - X).max(axis=0)
-    spreads = (X - X[0]).std(axis=0)
-    for name, error, spread in zip(names, errors, spreads, strict=True):
-        if error > FLOAT32_TOLERANCE * spread > 0:
-            raise UserError(
-                f"{path}: features are stored as float32, which would merge different values of "
-                f"{name}. Set standardize: true for the table in params.yaml."
-            )
+    merged = [
+        name for name, is_merged in zip(names, merged_by_float32(X), strict=True) if is_merged
+    ]
+    if merged:
+        raise UserError(
+            f"{path}: features are stored as float32, which would merge different values of "
+            f"{shorten(merged)}. Set standardize: true for the table in params.yaml."
+        )
 
 
 # What is reported ---------------------------------------------------------------------------------
@@ -312,9 +341,11 @@ def report(
     metadata: Metadata,
 ) -> Converted:
     """Print what was done to a table, and return it with the tensors."""
-    hashes = row_hashes(table, 0)
+    hashes = row_hashes(table)
     distinct = np.unique(hashes)
-    split_by = "column" if table.parts is not None else params.split
+    split_by = params.split
+    if table.parts is not None:
+        split_by = "column" if VALID in table.parts else "column, validation at random"
     counts: dict[str, int] = {
         f"{part}_rows": int((parts == number).sum()) for number, part in enumerate(SPLITS)
     }
@@ -358,6 +389,14 @@ def describe_preparation(
             "one_hot",
             shorten([f"{column.name} ({shorten(column.categories)})" for column in categories]),
         )
+    unknown = {
+        column.name: count_unknown(column, table.features[column.name]) for column in categories
+    }
+    if names := [f"{name} in {count_rows(n)}" for name, n in unknown.items() if n]:
+        yield "unknown_categories", f"not in the training rows: {shorten(names)}"
+    constants = [name for name, values in table.features.items() if (values == values[0]).all()]
+    if constants:
+        yield "constant", f"{shorten(constants)}: the same value in every row"
     if table.n_dropped:
         yield "dropped", f"{count_rows(table.n_dropped)} with missing values"
     if table.n_missing:
@@ -376,7 +415,7 @@ def describe_preparation(
         yield (
             "leakage",
             f"{count_rows(counts['leaked_rows'])} for validation or testing equal to one for "
-            "training; split: random keeps equal rows together",
+            "training",
         )
     if ids := [name for name, values in table.features.items() if is_id(values)]:
         yield (

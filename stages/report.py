@@ -102,7 +102,8 @@ COUNTS, NOTES = "convert_to_tensors", "preparation"
 # How the split was chosen, as metrics/convert_to_tensors.json has it.
 SPLIT_BY = {
     "column": "by the column split of the table",
-    "random": "at random; equal rows stay together",
+    "column, validation at random": "by the column split of the table; validation rows at random",
+    "random": "at random; rows with equal features stay together, unless they are the rule",
     "last": "by order: the last rows to test, those before them to validate",
 }
 SUBJECTS = {

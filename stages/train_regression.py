@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from stages.core.schema import TrainRegression, TrainRegressionSection
-from stages.shared.advice import regression_remedy
+from stages.shared.advice import check_dtype, regression_remedy
 from stages.shared.linear import coefficient_names
 from stages.shared.metadata import Metadata
 from stages.shared.metrics import write_csv, write_json
@@ -26,6 +26,7 @@ def main(params: TrainRegression) -> None:
     section = params.train_regression
     device, dtype = select_device(params.device, section.dtype)
     tensors, metadata = load_tensors("data/tensors/regression.safetensors")
+    check_dtype(tensors["x_train"], tensors["y_train"], metadata, dtype)
     x = tensors["x_train"].to(device, dtype)  # (n_samples,), or (n_samples, n_features)
     y = tensors["y_train"].to(device, dtype)  # (n_samples,)
     x_valid, y_valid = (tensors[f"{name}_valid"].to(device, dtype) for name in "xy")

@@ -196,6 +196,37 @@ def test_equal_rows_are_in_one_part(folder: None) -> None:
     assert sum(map(len, parts)) == len(set.union(*parts)) == 100
 
 
+def test_table_of_few_categories_is_split_like_any_other(folder: None) -> None:
+    """Were equal rows kept together, the parts would hold different combinations."""
+    generator = np.random.default_rng(0)
+    sex, deck = generator.choice(["f", "m"], 2000), generator.choice(["a", "b", "c"], 2000)
+    y = (generator.random(2000) < np.where(sex == "f", 0.7, 0.2)).astype(int)
+    content = {"sex": sex, "deck": deck, "t": y}
+    for seed in range(3):
+        tensors, _ = convert("classification", content, seed=seed)
+        assert [len(tensors[f"y_{part}"]) for part in SPLITS] == [1200, 400, 400]
+        means = [np.mean(tensors["X_" + part], axis=0) for part in SPLITS]
+        np.testing.assert_allclose(means[1:], means[:1] * 2, atol=0.1)
+        X, labels = np.array(tensors["X_test"]), np.array(tensors["y_test"])
+        assert labels[X[:, 0] == 1].mean() == pytest.approx(0.7, abs=0.12)  # sex=f
+
+
+def test_rows_with_equal_features_are_in_one_part_whatever_their_target(folder: None) -> None:
+    values = np.arange(300) % 100 / 7
+    tensors, _ = convert("regression", {"a": values, "t": np.arange(300)})
+    parts = [set(tensors[f"x_{part}"]) for part in SPLITS]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 100
+
+
+def test_validation_rows_are_drawn_from_each_class(folder: None) -> None:
+    parts = np.where(np.arange(60) % 3 == 0, "test", "train")
+    content = {"a": np.arange(60) / 7, "t": np.where(np.arange(60) < 6, "u", "v"), "split": parts}
+    for seed in range(5):
+        tensors, _ = convert("classification", content, seed=seed, valid_fraction=0.5)
+        assert np.bincount(tensors["y_train"]).tolist() == [2, 18]
+        assert np.bincount(tensors["y_valid"]).tolist() == [2, 18]
+
+
 def test_last_rows_are_for_testing(folder: None) -> None:
     content = {"a": np.arange(10) / 7, "t": np.arange(10) % 3}
     tensors, _ = convert("regression", content, split="last", valid_fraction=0.3)
@@ -441,7 +472,7 @@ FEW = "one to train on, one to validate and one to test; it has"
             "regression",
             "a,t,split\n1,5,train\n2,6,test\n3,7,train\n",
             {},
-            f"rows with split train, {FEW} 2",
+            f"distinct rows with split train, {FEW} 2",
         ),
     ],
 )
@@ -595,3 +626,26 @@ def test_what_was_done_to_a_table_is_printed(
         "  ids: id has a different integer in every row; list the features without it if it is an "
         "id\n"
     )
+
+
+def test_unknown_categories_and_constant_columns_are_noted(folder: None) -> None:
+    content = "c,d,t,split\nu,7,1,train\nv,7,2,train\nw,7,3,valid\nw,7,4,test\nu,7,5,test\n"
+    Path("my.csv").write_text(content)
+    notes = dict(convert_regression(table_params("regression", "my.csv")).notes)
+    assert notes["unknown_categories"] == "not in the training rows: c in 2 rows"
+    assert notes["constant"] == "d: the same value in every row"
+
+
+def test_validation_rows_count_as_leaked_too(folder: None) -> None:
+    content = "a,t,split\n1,1,train\n2,2,train\n1,1,valid\n3,3,test\n"
+    Path("my.csv").write_text(content)
+    assert convert_regression(table_params("regression", "my.csv")).counts["leaked_rows"] == 1
+
+
+def test_split_without_validation_rows_says_where_they_come_from(folder: None) -> None:
+    frame = pd.DataFrame(
+        {"a": np.arange(9) / 7, "t": np.arange(9), "split": ["train"] * 8 + ["test"]}
+    )
+    frame.to_csv("my.csv", index=False)
+    counts = convert_regression(table_params("regression", "my.csv")).counts
+    assert counts["split_by"] == "column, validation at random"

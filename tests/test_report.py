@@ -31,6 +31,7 @@ from stages.report import (
     MAX_CLASSES,
     MAX_NAMES,
     REPORT,
+    SPLIT_BY,
     breakable,
     checksum,
     describe_source,
@@ -244,7 +245,7 @@ def test_custom_table_is_described(custom_folder: Path) -> None:
         ["training rows", "8"],
         ["validation rows", "2"],
         ["test rows", "2"],
-        ["split", "at random; equal rows stay together"],
+        ["split", SPLIT_BY["random"]],
         ["rows by class", dict(read_json(str(notes))["preparation"]["classification"])["classes"]],
     ]
 

@@ -267,7 +267,8 @@ def test_model_and_snapshots_know_their_data_and_their_loss(finished: Change) ->
     finished({"train_classifier.loss_on": "logits"})
     call_stage("train_classifier")
     _, of_tensors = load_tensors("data/tensors/classification.safetensors")
-    expected = of_tensors.model_copy(update={"loss_on": "logits"})
+    settings = {"loss_on": "logits", "class_weight": "none"}
+    expected = of_tensors.model_copy(update=settings)
     assert load_tensors(MODEL)[1] == load_tensors(SNAPSHOTS)[1] == expected
 
 

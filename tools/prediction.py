@@ -21,7 +21,7 @@ from stages.shared.encoding import count_unknown, encode_all
 from stages.shared.linear import predict_linear
 from stages.shared.metadata import Metadata
 from stages.shared.models import load_classifier, load_regression
-from stages.shared.rounding import round_significant
+from stages.shared.rounding import round_to_scale
 from stages.shared.table_files import column_names, read_chunks
 from stages.shared.tables import is_missing, location, shorten, to_float64, to_texts
 from stages.shared.tensors import load_tensors
@@ -49,14 +49,15 @@ class Regression:
     def predict(self, X: Tensor) -> dict[str, pa.Array]:
         """Return the column `prediction`, in the units of the target.
 
-        float32, as the weights are stored; with a bias or the target's mean, which may be large,
-        float64 of nine digits.
+        float32, as the weights are stored. With a bias or the target's mean, which may be large,
+        float64, rounded to nine digits of what the features add to them.
         """
-        y_hat = predict_linear(X, self.weight, self.bias).numpy()
+        y_hat = predict_linear(X, self.weight, None).numpy()
         mean = self.metadata.target_mean
         if self.bias is None and mean is None:
             return {"prediction": pa.array(y_hat.astype(np.float32))}
-        return {"prediction": pa.array(round_significant(y_hat + (mean or 0.0), DIGITS))}
+        offset = (0.0 if self.bias is None else self.bias.item()) + (mean or 0.0)
+        return {"prediction": pa.array(round_to_scale(y_hat + offset, y_hat, DIGITS))}
 
 
 class Classifier:

@@ -10,10 +10,14 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from stages.core.errors import UserError
 from stages.core.optimizers import OptimizerParams
 from stages.core.schema import TrainClassifierSection, TrainRegressionSection
+from stages.shared.metadata import Metadata
+from stages.shared.rounding import merged_by_float32
 from stages.shared.scaling import Scaling
 from stages.shared.theory import design_matrix, largest_stable_lr
 
@@ -68,11 +72,34 @@ def truncate(name: str) -> str:
     return name if len(name) <= 60 else f"{name[:57]}..."
 
 
+def check_dtype(x: Tensor, y: Tensor, metadata: Metadata, dtype: torch.dtype) -> None:
+    """Raise UserError for a column of a regression whose values float32 would merge.
+
+    x, (n,) or (n, n_features), and y, (n,), are float64.
+    """
+    if dtype != torch.float32:
+        return
+    columns = np.column_stack([x.numpy(), y.numpy()])
+    names = [*metadata.features, metadata.target]
+    merged = [name for name, bad in zip(names, merged_by_float32(columns), strict=True) if bad]
+    if merged:
+        raise UserError(
+            f"train_regression: float32 would merge different values of {merged[0]}. In "
+            "params.yaml, set convert_to_tensors.regression.standardize: true, or "
+            "train_regression.dtype: float64."
+        )
+
+
 def regression_remedy(x: Tensor, features: Sequence[str], section: TrainRegressionSection) -> str:
     """Return what to change in params.yaml after a training on x, (n,) or (n, n_features)."""
     X = to_numpy(x)
     names = [*features, *(["the bias"] if section.bias else [])]
     reason = reason_to_standardize(design_matrix(X, section.bias), names)
+    others = [key for key in ("momentum", "weight_decay") if section.optimizer.arguments.get(key)]
+    bound = largest_stable_lr(X, section.loss_reduction, section.bias)
+    if not reason and others and section.optimizer.lr < bound / 2:  # so they are the cause
+        keys = " and ".join(f"train_regression.optimizer.{key}" for key in others)
+        return f"In params.yaml, lower {keys}."
     if not reason:
         return f"In params.yaml, {change_lr(X, section)}."
     standardized = Scaling.fit(X).transform(X)

@@ -8,6 +8,19 @@ POWERS = np.array([float(f"1e{exponent}") for exponent in range(MAX_EXPONENT + 1
 DECADES = np.array([float(f"1e{exponent}") for exponent in range(-MAX_EXPONENT, MAX_EXPONENT + 1)])
 
 
+FLOAT32_TOLERANCE = 1e-3  # part of the standard deviation that float32 may lose
+
+
+def merged_by_float32(X: np.ndarray) -> np.ndarray:
+    """Return which columns of X, float64 (n, n_columns), float32 cannot hold: bool (n_columns,).
+
+    Those far from zero, such as times in seconds, of which it would merge different values.
+    """
+    errors = np.abs(X.astype(np.float32) - X).max(axis=0)
+    spreads = (X - X[0]).std(axis=0)
+    return np.asarray((errors > FLOAT32_TOLERANCE * spreads) & (spreads > 0))
+
+
 def round_significant(values: np.ndarray, digits: int) -> np.ndarray:
     """Return float64 `values` of any shape, each rounded to `digits` significant decimal digits.
 

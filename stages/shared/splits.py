@@ -27,6 +27,16 @@ def hash_rows(columns: Sequence[np.ndarray], seed: int) -> np.ndarray:
     return state
 
 
+def occurrences(hashes: np.ndarray) -> np.ndarray:
+    """Return how many rows before each have the same hash, float64 (n,)."""
+    order = np.argsort(hashes, kind="stable")
+    _, counts = np.unique(hashes, return_counts=True)
+    first = np.repeat(np.cumsum(counts) - counts, counts)
+    numbers = np.empty(len(hashes))
+    numbers[order] = np.arange(len(hashes)) - first
+    return numbers
+
+
 def to_bits(column: np.ndarray) -> np.ndarray:
     """Return a column as uint64 (n,), equal for equal values."""
     if column.dtype == object:
@@ -48,19 +58,22 @@ def split_by_hash(hashes: np.ndarray, valid_fraction: float, test_fraction: floa
     """Return the part of each row, (n,), a position in SPLITS.
 
     Rows with the same hash stay together. In the order of their hashes, the first round(n *
-    test_fraction) rows are for testing and the next round(n * valid_fraction) for validation, at
-    least one hash each, and the others for training. So a row keeps its part when rows are added,
-    unless its hash is close to a boundary. There must be three or more distinct hashes.
+    test_fraction) rows are for testing and the next round(n * valid_fraction) for validation, or as
+    near to that as whole hashes allow, at least one each, and the others for training. Hashes with
+    more rows than a part should have come last, and so train. So a row keeps its part when rows are
+    added, unless its hash is close to a boundary. There must be three or more distinct hashes.
     """
     _, inverse, counts = np.unique(hashes, return_inverse=True, return_counts=True)
-    before = np.cumsum(counts) - counts  # rows with a smaller hash
     n_test, n_valid = round(len(hashes) * test_fraction), round(len(hashes) * valid_fraction)
-    first_valid = np.clip(np.searchsorted(before, n_test), 1, len(counts) - 2)
-    first_train = np.searchsorted(before, n_test + n_valid)
+    is_large = counts > max(1, min(n_test, n_valid))
+    order = np.lexsort((np.arange(len(counts)), is_large))
+    ends = np.cumsum(counts[order])  # rows up to each hash
+    first_valid = np.clip(1 + np.abs(ends - n_test).argmin(), 1, len(counts) - 2)
+    first_train = 1 + np.abs(ends - n_test - n_valid).argmin()
     first_train = np.clip(first_train, first_valid + 1, len(counts) - 1)
     parts = np.full(len(counts), TRAIN)
-    parts[:first_valid] = TEST
-    parts[first_valid:first_train] = VALID
+    parts[order[:first_valid]] = TEST
+    parts[order[first_valid:first_train]] = VALID
     return parts[inverse]
 
 

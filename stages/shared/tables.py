@@ -28,6 +28,8 @@ MAX_CATEGORIES = 20  # of a column of text that `features: all` takes
 MAX_STRAY_TEXTS = 3
 MAX_STRAY_FRACTION = 0.1
 NUMBER = r"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$"
+MAX_INTEGER = 2**53  # larger ones are not all different in float64
+LARGE_INTEGER = r"^\s*[-+]?[0-9]{16,}\s*$"
 # Numbers as people write them: 1,234.5 or 1.234,5 or 1 234 or 5 % or $3
 WRITTEN_NUMBER = r"^[-+]?[$€£]? ?[0-9][0-9.,' ]* ?[%$€£]?$"
 INTEGER = r"^(0|-?[1-9][0-9]{0,17})$"
@@ -96,13 +98,20 @@ def read_table(params: TableParams, is_regression: bool) -> Table:
             f"{path} must have a feature besides {target}: a column of numbers, or of text with "
             f"at most {MAX_CATEGORIES} categories; it has none{': ' * bool(reasons)}{reasons}."
         )
+    for name in extra:
+        if not is_text_like(columns[name]) and not is_number(columns[name].type):
+            raise UserError(
+                f"{path}: column {name}, by which the rows are split, must hold text or numbers; "
+                f"its type is {columns[name].type}. Convert it, or choose another split."
+            )
     truth = read_truth(path, columns.combine_chunks())
     features = {name: to_feature(columns[name], path, name) for name in used}
     values = columns[target]
     y = to_float64(values, path, target) if is_regression else to_labels(values, path, target)
     parts = to_parts(columns[SPLIT], path) if has_split else None
     groups = to_texts(columns[group]) if group else None
-    keep = rows_to_keep(params, features, y)
+    keep = rows_to_keep(params, features, y, groups)
+    check_kept(params, parts, keep)
     features = {name: column[keep] for name, column in features.items()}
     return Table(
         path=path,
@@ -168,6 +177,8 @@ def reason_to_leave_out(column: Column) -> str:
     """Return why a column cannot be a feature, or nothing."""
     if column.null_count == len(column):
         return "no values"
+    if has_large_integers(column):
+        return "integers beyond 2**53, which float64 merges"
     if not is_text_like(column):
         return "" if is_number(column.type) else f"type {column.type}"
     if parse_numbers(column) is not None:
@@ -202,19 +213,29 @@ def counts_rows(column: Column) -> bool:
     return bool(values[0] in (0, 1) and (np.diff(values) == 1).all())
 
 
-def rows_to_keep(params: TableParams, features: dict[str, np.ndarray], y: np.ndarray) -> np.ndarray:
+def rows_to_keep(
+    params: TableParams, features: dict[str, np.ndarray], y: np.ndarray, groups: np.ndarray | None
+) -> np.ndarray:
     """Return which rows have all values that they need, bool (n,).
 
-    A row without a target is of no use. Raises UserError for the first missing value if they are to
-    be refused, and if no row is left.
+    A row without a target, or without its group, is of no use. Raises UserError for the first
+    missing value if they are to be refused, and if no row is left.
     """
-    columns = {params.target: is_missing(y)}
+    if is_missing(y).all():
+        raise UserError(
+            f"{params.table}: the target {params.target} must have values; it has none. Choose "
+            "another target."
+        )
+    needed = {params.target: is_missing(y)}
+    if groups is not None:
+        needed[params.split.removeprefix("group:")] = is_missing(groups)
+    columns = needed.copy()
     if params.missing != "impute":
         columns |= {name: is_missing(values) for name, values in features.items()}
     if params.missing == "refuse":
         for name, missing in columns.items():
             if missing.any():
-                remedy = "drop" if name == params.target else "drop or impute"
+                remedy = "drop" if name in needed else "drop or impute"
                 where = location(params.table, name, int(missing.argmax()) + 1)
                 raise UserError(
                     f"{where} has a missing value, the first of {missing.sum()} in this column; "
@@ -222,11 +243,23 @@ def rows_to_keep(params: TableParams, features: dict[str, np.ndarray], y: np.nda
                 )
     keep = ~np.any(list(columns.values()), axis=0)
     if not keep.any():
+        worst = max(columns, key=lambda name: columns[name].sum())
         raise UserError(
-            f"{params.table} must have rows without missing values; it has none. Set missing: "
-            "impute in params.yaml, or list fewer features."
+            f"{params.table} must have rows without missing values; it has none, and most are "
+            f"missing in column {worst}. Leave it out of the features, or set missing: impute in "
+            "params.yaml."
         )
     return np.asarray(keep)
+
+
+def check_kept(params: TableParams, parts: np.ndarray | None, keep: np.ndarray) -> None:
+    """Raise UserError if dropping rows leaves none for training or for testing."""
+    for number, part in enumerate(SPLITS):
+        if parts is not None and (parts == number).any() and not (parts[keep] == number).any():
+            raise UserError(
+                f"{params.table}: every row with split {part} has a missing value, so that none is "
+                "left. Set missing: impute in params.yaml, or list fewer features."
+            )
 
 
 def is_missing(values: np.ndarray) -> np.ndarray:
@@ -256,7 +289,12 @@ def is_text_like(column: Column) -> bool:
 
 
 def normalize(column: Column) -> Column:
-    """Return a column as text without spaces around it, null where a value is missing."""
+    """Return a column as text without spaces around it, null where a value is missing.
+
+    Booleans are True and False, as pandas writes them into CSV.
+    """
+    if pa.types.is_boolean(column.type):
+        return pc.if_else(column, pa.scalar("True", pa.large_string()), "False")
     texts = pc.utf8_trim_whitespace(pc.cast(column, pa.large_string()))
     missing = pc.is_in(pc.utf8_lower(texts), pa.array(MISSING, pa.large_string()))
     return pc.if_else(missing, pa.scalar(None, pa.large_string()), texts)
@@ -275,11 +313,21 @@ def is_numeric(column: Column) -> bool:
     return is_number(column.type)
 
 
+def has_large_integers(column: Column) -> bool:
+    """Return whether a column holds integers that float64 may merge, such as ids of 18 digits."""
+    if pa.types.is_integer(column.type):
+        ends = pc.min_max(column).as_py().values()
+        return any(value is not None and abs(value) > MAX_INTEGER for value in ends)
+    numbers = parse_numbers(column)
+    if numbers is None or not (np.abs(numbers) >= MAX_INTEGER).any():
+        return False
+    return bool(pc.any(pc.match_substring_regex(column, LARGE_INTEGER)).as_py())
+
+
 def to_feature(column: Column, path: str, name: str) -> np.ndarray:
     """Return a column as float64 (n,) if it is numeric, and else as text, object (n,)."""
-    if (values := parse_numbers(column)) is not None:
-        return values
-    is_category = is_text_like(column) and not is_numeric(column)
+    is_text_column = is_text_like(column) and parse_numbers(column) is None
+    is_category = is_text_column and not is_numeric(column)
     return to_texts(column) if is_category else to_float64(column, path, name)
 
 
@@ -308,6 +356,11 @@ def to_float64(column: Column, path: str, name: str, first_row: int = 1) -> np.n
     `first_row` is the number of its first row. Raises UserError for the first value that is not a
     number, infinite, or larger than MAX_NUMBER.
     """
+    if has_large_integers(column):
+        raise UserError(
+            f"{path}: column {name} must hold numbers that float64 tells apart; it holds integers "
+            "beyond 2**53. Subtract an offset, or leave it out of the features."
+        )
     if (numbers := parse_numbers(column)) is not None:
         return numbers
     if is_text(column):
@@ -317,6 +370,8 @@ def to_float64(column: Column, path: str, name: str, first_row: int = 1) -> np.n
             raise number_error(column[row].as_py(), location(path, name, first_row + row))
         values = np.array(pc.cast(texts, pa.float64()), dtype=np.float64)
     elif is_number(column.type):
+        if pa.types.is_decimal(column.type):  # only from text is the nearest float64 found
+            column = pc.cast(column, pa.large_string())
         values = np.array(pc.cast(column, pa.float64(), safe=False), dtype=np.float64)
     elif column.null_count == len(column):
         values = np.full(len(column), np.nan)
@@ -347,6 +402,7 @@ def to_labels(column: Column, path: str, name: str) -> np.ndarray:
     if not is_text_like(column) and not is_number(column.type):
         raise label_error(path, name, f"has the type {column.type}")
     texts = normalize(column)
+    texts = pc.replace_substring_regex(texts, r"^([-+]?[0-9]+)\.0*$", r"\1")
     all_numbers = pc.all(pc.match_substring_regex(texts, NUMBER)).as_py()
     has_decimals = pc.any(pc.match_substring_regex(texts, "[.eE]")).as_py()
     if all_numbers and has_decimals:

@@ -8,14 +8,17 @@ import torch
 from sklearn.linear_model import LinearRegression
 from torch import Tensor
 
-from conftest import params_of
+from conftest import feature_columns, params_of
+from stages.core.errors import UserError
 from stages.shared.advice import (
+    check_dtype,
     classifier_remedy,
     differently_scaled,
     far_from_zero,
     reason_to_standardize,
     regression_remedy,
 )
+from stages.shared.metadata import Metadata
 from stages.shared.scaling import Scaling
 from stages.shared.training import DivergenceError
 from stages.train_regression import fit
@@ -205,4 +208,35 @@ def test_remedy_of_the_classifier() -> None:
     assert classifier_remedy(X, ["year", "x"], section) == (
         "In params.yaml, set convert_to_tensors.classification.standardize: true, since year is "
         "far from zero. If that is not enough, lower train_classifier.optimizer.lr."
+    )
+
+
+# float32
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "column"),
+    [(ID, Z, "x"), (Z, 1e9 + Z, "y"), (np.stack([Z, ID], axis=1), Z, "b")],
+)
+def test_columns_that_float32_would_merge_are_rejected(
+    x: np.ndarray, y: np.ndarray, column: str
+) -> None:
+    names = ("a", "b") if x.ndim > 1 else ("x",)
+    metadata = Metadata(task="regression", columns=feature_columns(*names), target="y")
+    tensors = torch.tensor(x), torch.tensor(y)
+    check_dtype(*tensors, metadata, torch.float64)
+    check_dtype(torch.tensor(Z), torch.tensor(Z), metadata_of_x(), torch.float32)
+    with pytest.raises(UserError, match=f"float32 would merge different values of {column}. In"):
+        check_dtype(*tensors, metadata, torch.float32)
+
+
+def metadata_of_x() -> Metadata:
+    return Metadata(task="regression", columns=feature_columns("x"), target="y")
+
+
+def test_weight_decay_is_named_where_the_lr_is_below_its_bound() -> None:
+    optimizer = {"name": "SGD", "lr": 1e-4, "weight_decay": 3e4}
+    section = params_of("train_regression", {"optimizer": optimizer})
+    assert regression_remedy(torch.tensor(Z), ["z"], section) == (
+        "In params.yaml, lower train_regression.optimizer.weight_decay."
     )

@@ -21,6 +21,8 @@ def test_missing_number_becomes_the_median() -> None:
     column = fit_column("a", NUMBERS, impute=True)
     assert column.fill == 3.0
     assert encode(column, np.array([np.nan, 7.0])).tolist() == [[3.0], [7.0]]
+    zeros = fit_column("a", np.array([-1.0, 0.0, 1.0]), impute=True)
+    assert encode(zeros, np.array([np.nan])).tolist() == [[0.0]]
 
 
 def test_column_of_text_is_one_feature_per_category() -> None:

@@ -10,6 +10,7 @@ from stages.shared.splits import (
     TRAIN,
     VALID,
     hash_rows,
+    occurrences,
     split_by_hash,
     split_by_order,
 )
@@ -116,6 +117,24 @@ def test_parts_of_a_known_table() -> None:
 
 
 KNOWN = [TRAIN, TRAIN, TEST, VALID, VALID, TRAIN, TEST, TRAIN, TRAIN, TRAIN, VALID, TEST]
+
+
+def test_large_group_trains_and_the_other_parts_have_their_shares() -> None:
+    for seed in range(10):
+        values = np.concatenate([np.zeros(300), np.arange(1, 101)])
+        counts = np.bincount(split(values, seed, 0.1, 0.1))
+        assert counts.tolist() == [320, 40, 40]
+
+
+def test_boundary_is_the_nearest_that_keeps_hashes_whole() -> None:
+    for seed in range(10):
+        counts = np.bincount(split(np.repeat(np.arange(50.0), 9), seed, 0.2, 0.2))
+        np.testing.assert_allclose(counts[[VALID, TEST]], 90, atol=4.5)
+
+
+def test_occurrences_count_the_equal_rows_before() -> None:
+    hashes = np.array([7, 3, 7, 7, 3, 9], dtype=np.uint64)
+    assert occurrences(hashes).tolist() == [0, 0, 1, 2, 1, 0]
 
 
 # Parts by order

@@ -205,7 +205,7 @@ def test_all_takes_numbers_and_texts_and_says_what_it_leaves_out() -> None:
     found = read(write(table))
     assert list(found.features) == ["a", "sex", "member"]
     assert found.features["sex"].tolist()[:2] == ["f", "m"]
-    assert found.features["member"].tolist()[:2] == ["true", "false"]
+    assert found.features["member"].tolist()[:2] == ["True", "False"]
     assert found.left_out == {
         "name": "text with 30 different values; the limit is 20",
         "day": "type timestamp[ms]",
@@ -307,8 +307,8 @@ def test_split_and_groups_lose_the_dropped_rows_too() -> None:
 
 def test_table_of_which_every_row_is_dropped_is_rejected() -> None:
     assert error_of(write("a,b,t\nNA,1,1\n2,?,2\n"), missing="drop") == (
-        "my.csv must have rows without missing values; it has none. Set missing: impute in "
-        "params.yaml, or list fewer features."
+        "my.csv must have rows without missing values; it has none, and most are missing in column "
+        "a. Leave it out of the features, or set missing: impute in params.yaml."
     )
 
 
@@ -330,7 +330,97 @@ def test_missing_values_of_parquet() -> None:
     assert found.features["c"].tolist() == ["u", "v", "", ""]
 
 
+@pytest.mark.parametrize("missing", ["refuse", "drop", "impute"])
+def test_target_without_values_is_rejected(missing: str) -> None:
+    assert error_of(write("a,t\n1,NA\n2,?\n"), missing=missing) == (
+        "my.csv: the target t must have values; it has none. Choose another target."
+    )
+
+
+def test_row_without_its_group_is_rejected_or_dropped() -> None:
+    path = write("a,g,t\n1,u,1\n2,,2\n3,w,3\n")
+    assert error_of(path, split="group:g") == (
+        "my.csv: line 3, column g has a missing value, the first of 1 in this column; set missing: "
+        "drop in params.yaml, or correct the table."
+    )
+    for missing in ("drop", "impute"):
+        assert read(path, split="group:g", missing=missing).features["a"].tolist() == [1, 3]
+
+
+@pytest.mark.parametrize("part", ["train", "valid", "test"])
+def test_part_of_which_every_row_is_dropped_is_rejected(part: str) -> None:
+    rows = "".join(
+        f"{'' if name == part else 1},{name},{k}\n"
+        for k, name in enumerate(["train", "valid", "test"] * 2)
+    )
+    assert error_of(write(f"a,split,t\n{rows}"), missing="drop") == (
+        f"my.csv: every row with split {part} has a missing value, so that none is left. Set "
+        "missing: impute in params.yaml, or list fewer features."
+    )
+
+
 # Values, labels and parts
+
+
+@pytest.mark.parametrize("column", ["split", "g"])
+def test_nested_column_cannot_split_the_rows(column: str) -> None:
+    table = pa.table({"a": [1, 2], "t": [1, 2], column: [["u"], ["v"]]})
+    split = "group:g" if column == "g" else "random"
+    assert f"column {column}, by which the rows are split, must hold text or numbers; its" in (
+        error_of(write(table), split=split)
+    )
+
+
+LARGE = 2**53
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_integers_that_float64_merges_are_left_out_or_rejected(kind: str) -> None:
+    content = {"id": [LARGE + 1, LARGE, LARGE], "a": [1.5, 2.5, 4.5], "t": [1, 2, 3]}
+    if kind == "csv":
+        pd.DataFrame(content).to_csv("my.csv", index=False)
+        path = "my.csv"
+    else:
+        path = write(content)
+    assert read(path).left_out == {"id": "integers beyond 2**53, which float64 merges"}
+    assert error_of(path, features=["id"]) == (
+        f"{path}: column id must hold numbers that float64 tells apart; it holds integers beyond "
+        "2**53. Subtract an offset, or leave it out of the features."
+    )
+    exact = write({"a": [LARGE, LARGE - 1, 1], "b": [1e20, 2e20, 3e20], "t": [1, 2, 3]})
+    assert list(read(exact).features) == ["a", "b"]
+
+
+def test_pandas_frame_gives_the_same_columns_from_csv_and_parquet() -> None:
+    frame = pd.DataFrame(
+        {
+            "flag": [True, False, True, False],
+            "number": [0.1, 1e-7, 123456.789, -3.0],
+            "text": ["u", "v ", "ü", None],
+            "t": [True, False, True, True],
+        }
+    )
+    frame.to_csv("my.csv", index=False)
+    frame.to_parquet("my.parquet", index=False)
+    tables = [read(path, "classification", missing="impute") for path in ("my.csv", "my.parquet")]
+    for name in ("flag", "number", "text"):
+        first, second = (table.features[name].tolist() for table in tables)
+        assert first == second
+    assert (
+        tables[0].target.tolist() == tables[1].target.tolist() == ["True", "False", "True", "True"]
+    )
+
+
+def test_decimals_become_the_nearest_float64() -> None:
+    texts = [f"{number / 1000:.3f}" for number in range(1, 400)]
+    column = pa.array(texts).cast(pa.decimal128(9, 3))
+    found = values_of(write(pa.table({"a": column, "t": list(range(399))})))["a"]
+    assert found == [float(text) for text in texts]
+
+
+def test_labels_of_many_digits_stay_apart() -> None:
+    labels = to_labels(pa.array(["9007199254740993.0", "9007199254740992.0"]), "my.csv", "t")
+    assert labels.tolist() == ["9007199254740993", "9007199254740992"]
 
 
 def test_every_value_is_read_to_the_last_bit() -> None:
@@ -382,7 +472,7 @@ def test_every_arrow_type_of_numbers_is_read(column: pa.Array) -> None:
         (pa.array(["u", "1"]), ["u", "1"]),
         (pa.array(["yes", "yes "]), ["yes", "yes"]),
         (pa.array(["u", "v"], pa.large_string()), ["u", "v"]),
-        (pa.array([True, False]), ["true", "false"]),
+        (pa.array([True, False]), ["True", "False"]),
         (pa.array([7, 8], pa.uint8()), [7, 8]),
         (pa.array([1.0, 0.0]), [1, 0]),
         (pa.array(["1.0", "2.0"]), [1, 2]),

@@ -146,6 +146,30 @@ def test_numbers_have_the_shortest_digits_of_float32(finished, capfdbinary):
     assert printed == str(np.float32(weight)) == f"{float(weight):.6g}"
 
 
+@pytest.mark.parametrize("offset", [1e3, 1e7, 1.7e9, 1e12])
+@pytest.mark.parametrize("standardize", [True, False])
+def test_predictions_keep_what_was_learned_beside_an_offset(article, offset, standardize):
+    a = np.random.default_rng(0).standard_normal(60)
+    frame = pd.DataFrame({"a": a, "y": offset + 3 * a})
+    frame.to_csv("in.csv", index=False)
+    section = "convert_to_tensors.regression"
+    article(
+        {
+            f"{section}.table": "in.csv",
+            f"{section}.standardize": standardize,
+            "train_regression.bias": not standardize,
+            "train_regression.epochs": 2000,
+            "train_regression.optimizer.lr": 5e-3,
+        }
+    )
+    call_stage("generate_data")
+    call_stage("convert_to_tensors")
+    call_stage("train_regression")
+    predict.main([REGRESSION, "in.csv", "-o", "out.csv"])
+    errors = pd.read_csv("out.csv")["prediction"] - frame["y"]
+    assert (errors**2).mean() < 1e-6 * frame["y"].var() + 1e-9 * offset**2 * 1e-15
+
+
 def test_columns_to_keep_come_first(finished, capfdbinary):
     frame = pd.DataFrame({"x2": [1.0], "id": ["007"], "x1": [2.0], "when": ["1 May"]})
     frame.to_csv("in.csv", index=False)
