@@ -109,8 +109,8 @@ def check_columns(model: Model, path: str, keep: Sequence[str]) -> None:
     for name in keep:
         if name not in names:
             raise UserError(
-                f"--keep must name columns of {path}, which are {shorten(names)}; got {name!r}."
-                + did_you_mean(name, names)
+                f"--keep must name columns of {path}, which has no {name!r}; it has "
+                f"{shorten(names)}." + did_you_mean(name, names)
             )
         if name in output:
             raise UserError(

@@ -186,7 +186,7 @@ def test_columns_to_keep_come_first(finished, capfdbinary):
 @pytest.mark.parametrize(
     ("keep", "sentence"),
     [
-        ("ix", "--keep must name columns of in.csv, which are id, x, prediction; got 'ix'."),
+        ("ix", "--keep must name columns of in.csv, which has no 'ix'; it has id, x, prediction."),
         ("prediction", "--keep cannot keep 'prediction', which is a column of the output"),
     ],
 )
