@@ -158,6 +158,7 @@ def check_names(
 def shorten(names: Sequence[str], n_most: int = 10) -> str:
     """Return the first names, each cut to 60 characters, and how many more there are."""
     shown = [name if len(name) <= 60 else f"{name[:57]}..." for name in names[:n_most]]
+    shown = [name or "(no name)" for name in shown]
     more = f" and {len(names) - n_most} more" if len(names) > n_most else ""
     return ", ".join(shown) + more
 
