@@ -201,8 +201,21 @@ def test_curve_of_the_validation_rows_is_drawn_beside_that_of_the_training_rows(
 def test_legends_of_curves_stay_inside_the_figure(n_epochs, reference):
     values = np.linspace(-1e-8, 9e-8, n_epochs + 1)
     curve = curves.Curve("weight", values, (reference, -1.23457e-10), values)
-    figure = curves.curves_figure("A title", [curve, curve])
+    norm = curves.Curve("norm of the weights", values, (reference, -1.23457e-10))
+    figure = curves.curves_figure("A title", [curve, norm])
     assert_inside(figure, [axes.get_legend() for axes in figure.axes])
+
+
+@pytest.mark.parametrize(("value", "n_columns"), [(1.98899, 2), (53.8429, 1), (1.56594e6, 1)])
+def test_legend_of_a_curve_is_no_wider_than_its_axes(value, n_columns):
+    name = "weight" if n_columns == 2 else "norm of the weights"
+    curve = curves.Curve(name, np.array([0.1, 1.9]), ("least squares", value))
+    figure = curves.curves_figure("A title", [curve, curve])
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        legend = axes.get_legend()
+        assert legend._ncols == n_columns
+        assert legend.get_window_extent().width < axes.get_window_extent().width + 10
 
 
 def optimizer_curves(n_epochs=2):
