@@ -54,6 +54,40 @@ def test_names_that_look_alike_once_cut_are_numbered():
     assert second.startswith("1: ccc")
 
 
+def test_only_names_that_look_alike_are_numbered():
+    first, second, third = style.truncate(["x", "c" * 60 + "1", "c" * 60 + "2"])
+    assert first == "x"
+    assert second.startswith("1: ccc")
+    assert third.startswith("2: ccc")
+
+
+@pytest.mark.parametrize("column", ["ocean_proximity", "W" * 1000])
+def test_category_in_a_name_is_kept(column):
+    names = style.truncate([f"{column}=<1H OCEAN", f"{column}=NEAR OCEAN"])
+    for name, category in zip(names, ("<1H OCEAN", "NEAR OCEAN"), strict=True):
+        assert name.startswith(column[0])
+        assert name.endswith(f"…={category}")
+        assert style.text_width(name) <= style.NAME_WIDTH
+
+
+@pytest.mark.parametrize("name", ["c" * 50 + "=", "=" + "c" * 50, "c=" + "W" * 50])
+def test_name_whose_category_is_too_long_is_cut_at_its_end(name):
+    (shown,) = style.truncate([name])
+    assert shown.startswith(name[:3])
+    assert shown.endswith("…")
+
+
+def test_offset_of_an_axis_leaves_the_titles_in_line():
+    figure, grid = style.panels(3, "A title")
+    for axes in grid:
+        axes.plot([0, 1], [0, 5e5])
+        axes.set_title("W" * 13)
+    figure.draw_without_rendering()
+    assert grid[0].yaxis.get_offset_text().get_text() == "1e5"
+    assert len({axes.title.get_window_extent().y0 for axes in grid}) == 1
+    assert_inside(figure, [grid[0].yaxis.get_offset_text()])
+
+
 def test_characters_that_the_font_lacks_become_boxes_and_names_stay_distinct():
     assert style.truncate(["日本語", "x\n\t\x00", "🎉\ud800"]) == ["□□□", "x□□□", "□□"]
     assert style.truncate(["\u202eb"]) == ["□b"]  # would turn the text around
