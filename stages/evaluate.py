@@ -46,6 +46,9 @@ from stages.shared.theory import (
 
 FIGURES = "metrics/figures"
 MAX_ITEMS = 10  # weights, or classes with their recall, that evaluate.json lists
+# Dependent features are standardized with nine digits, so that their smallest singular value is not
+# quite 0. Others that are standardized stay far above; without it, they may be ill-conditioned.
+STANDARDIZED_RCOND = 1e-7
 SCORE_DIGITS = 9  # with them, the scores of equal rows are equal on every machine
 
 Metrics = dict[str, Any]
@@ -143,7 +146,8 @@ def regression_metrics(
     scores of the line that the data was drawn from, on the very rows of each part.
     """
     x, y = tensors["x_train"], tensors["y_train"]
-    best_weight, best_bias, gap = nearest_least_squares(x, y, weight, bias)
+    rcond = STANDARDIZED_RCOND if metadata.scaling else None
+    best_weight, best_bias, gap = nearest_least_squares(x, y, weight, bias, rcond)
     loss = nn.MSELoss(reduction=metadata.loss_reduction or "sum")
     metrics: Metrics = {
         "gap_to_least_squares": gap,
@@ -173,18 +177,19 @@ def regression_metrics(
 
 
 def nearest_least_squares(
-    x: Tensor, y: Tensor, weight: Tensor, bias: Tensor | None
+    x: Tensor, y: Tensor, weight: Tensor, bias: Tensor | None, rcond: float | None = None
 ) -> tuple[Tensor, Tensor | None, float]:
     """Return weight and bias of the least-squares solution nearest to the model, and its distance.
 
     Features that depend on each other, such as those of the categories of a column, have many
     solutions c + d, where c are the model's coefficients and A d = y - A c in least squares; the
-    smallest d is the nearest. The distance is its Euclidean norm.
+    smallest d is the nearest. The distance is its Euclidean norm. Singular values of A below
+    `rcond` times the largest one count as 0; None stands for PyTorch's threshold, rounding errors.
     """
     residuals = y - predict_linear(x, weight, bias)
     A = torch.from_numpy(design_matrix(x.numpy(), bias is not None))
     # PyTorch's takes 1 s for 1200 rows of 3000 features, NumPy's 13 s.
-    step = torch.linalg.lstsq(A, residuals[:, None], driver="gelsd").solution[:, 0]
+    step = torch.linalg.lstsq(A, residuals[:, None], rcond, driver="gelsd").solution[:, 0]
     best_weight = weight + step[: weight.numel()].reshape(weight.shape)
     return best_weight, None if bias is None else bias + step[-1], step.norm().item()
 

@@ -201,6 +201,42 @@ def test_nearest_of_many_least_squares_solutions_is_compared_with() -> None:
     assert gap == pytest.approx(np.linalg.norm(smallest))
 
 
+def test_least_squares_of_standardized_categories_is_the_nearest_solution() -> None:
+    # Standardized with nine digits, the columns of three categories depend on each other only
+    # nearly: shares of 499 rows do not add up to 1 exactly.
+    generator = np.random.default_rng(0)
+    category = generator.choice(3, size=499, p=[0.5, 0.3, 0.2])
+    X = np.column_stack([np.eye(3)[category], generator.uniform(0, 1e5, size=499)])
+    y = 1e4 * category + 0.1 * X[:, 3] + generator.normal(0, 1e4, size=499)
+    scaling = Scaling.fit(X)
+    mean = float(f"{y.mean():.9g}")
+    Z, centered = scaling.transform(X), y - mean
+    assert 1e-12 < np.linalg.svd(Z, compute_uv=False)[-1] < 1e-6
+    trained = np.array([-3e3, 0, 4e3, 3e3])
+    data = {f"x_{split}": torch.from_numpy(Z) for split in SPLITS}
+    data |= {f"y_{split}": torch.from_numpy(centered) for split in SPLITS}
+    metadata = without_truth(
+        LINE, columns=feature_columns(*"abcd"), scaling=scaling, target_mean=mean
+    )
+    metrics = regression_metrics(data, double(*trained), None, metadata)
+    # Of gradient descent, which does not move along the direction in which nothing changes.
+    weights = trained
+    for _ in range(20_000):
+        weights = weights + 1e-3 * Z.T @ (centered - Z @ weights)
+    found = list(metrics["least_squares_weights"].values())
+    assert found == pytest.approx(weights, rel=1e-4)
+    assert metrics["gap_to_least_squares"] == pytest.approx(np.linalg.norm(weights - trained))
+
+
+def test_ill_conditioned_features_that_are_not_standardized_have_one_solution() -> None:
+    x = torch.linspace(1e6, 1e6 + 10, 11, dtype=torch.float64)
+    y = 3 * (x - 1e6) + 7
+    metadata = without_truth(LINE)
+    data = {f"x_{split}": x for split in SPLITS} | {f"y_{split}": y for split in SPLITS}
+    metrics = regression_metrics(data, number(0.0), number(0.0), metadata)
+    assert metrics["least_squares_weight"] == pytest.approx(3, rel=1e-4)
+
+
 def test_baselines_of_the_regression_take_the_place_of_theory() -> None:
     data = line([2, 4, 9], [1, 2, 3])
     metrics = regression_metrics(data, number(2.0), None, without_truth(LINE))

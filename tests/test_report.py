@@ -184,6 +184,12 @@ def test_one_training_accuracy_is_shown(finished_folder: Path) -> None:
     assert [row[0] for row in table_rows(page)].count("accuracy") == 1
 
 
+def test_glossary_says_of_which_rows_a_mean_is(custom_folder: Path) -> None:
+    page = " ".join(read_report(custom_folder).split())
+    assert "0 is no better than the mean of these rows." in page
+    assert "always predicts the mean of the target of the training rows." in page
+
+
 def test_warnings_stand_on_top(finished: Change) -> None:
     page = Path(REPORT).read_text(encoding="utf-8")
     (texts,) = re.findall(r'<section id="warnings".*?</section>', page, re.DOTALL)

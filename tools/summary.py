@@ -78,12 +78,19 @@ def display_width(text: str) -> int:
 
 
 def truncate(text: str, width: int) -> str:
-    """Return `text`, cut to `width` columns of a terminal."""
+    """Return `text`, cut to `width` columns of a terminal; of `column=category` the column.
+
+    A category that would take more than half of the width is cut, too.
+    """
     if display_width(text) <= width:
         return text
-    while display_width(text) >= width:
-        text = text[:-1]
-    return f"{text}…"
+    column, equals, category = text.rpartition("=")
+    end = f"…{equals}{category}"
+    if not equals or not category or display_width(end) > width // 2:
+        column, end = text, "…"
+    while display_width(column + end) > width:
+        column = column[:-1]
+    return column + end
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from stages.figures.style import (
     add_legends,
     figure_style,
     label_lowest,
+    legend_columns,
     new_figure,
     panels,
     save,
@@ -75,7 +76,11 @@ def draw_curve(axes: Axes, curve: Curve) -> None:
     if spans_decades(np.concatenate(drawn)):
         axes.set_yscale("log")
         write_plainly(axes.yaxis)
-    axes.legend(handles=lines, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2)
+    n_columns = 2
+    if curve.valid is None:  # else the names are short, and one below the other need three rows
+        width = axes.bbox.width / axes.figure.dpi
+        n_columns = legend_columns([str(line.get_label()) for line in lines], width)
+    axes.legend(handles=lines, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=n_columns)
 
 
 def curves_figure(title: str, curves: Sequence[Curve]) -> Figure:

@@ -98,7 +98,7 @@ def plot_points(axes: Axes, x: np.ndarray, y: np.ndarray) -> Line2D:
 
 def data_figure(data: RegressionData) -> Figure:
     """Return a figure of the target against each feature, PANELS features at most."""
-    *features, target = truncate([*data.features, data.target])
+    features, (target,) = truncate(data.features), truncate([data.target])
     if len(features) == 1:
         figure = new_figure(WIDE)
         axes, points = point_axes(figure, data)

@@ -7,6 +7,7 @@ drawing itself.
 """
 
 import unicodedata
+from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -108,20 +109,29 @@ def text_width(text: str) -> float:
 
 @cache
 def cut(text: str) -> str:
-    """Return a drawable text, cut to NAME_WIDTH."""
-    if len(text) > NAME_LENGTH:
-        text = f"{text[:NAME_LENGTH]}…"
-    while text_width(text) > NAME_WIDTH:
-        text = f"{text[:-2]}…"
-    return text
+    """Return a drawable text, cut to NAME_WIDTH; of `column=category` the column, if possible."""
+    if len(text) <= NAME_LENGTH and fits(text):
+        return text
+    column, _, category = text.rpartition("=")
+    end = f"…={category}"
+    if not column or not category or len(end) > NAME_LENGTH or not fits(column[0] + end):
+        column, end = text, "…"
+    column = column[:NAME_LENGTH]
+    while not fits(column + end):
+        column = column[:-1]
+    return column + end
+
+
+def fits(text: str) -> bool:
+    """Return whether a drawable text is no wider than NAME_WIDTH."""
+    return text_width(text) <= NAME_WIDTH
 
 
 def truncate(names: Sequence[object]) -> list[str]:
-    """Return names as a figure can show them: drawable, cut, and numbered if two look alike."""
+    """Return names as a figure can show them: drawable, cut, and numbered where they look alike."""
     texts = [cut(drawable(str(name))) for name in names]
-    if len(set(texts)) == len(texts):
-        return texts
-    return [f"{number}: {text}" for number, text in enumerate(texts)]
+    counts = Counter(texts)
+    return [f"{number}: {text}" if counts[text] > 1 else text for number, text in enumerate(texts)]
 
 
 # Layout ------------------------------------------------------------------------------------------
@@ -189,6 +199,8 @@ def panels(n_panels: int, title: str) -> tuple[Figure, list[Axes]]:
     grid = figure.subplots(n_rows, n_columns, sharey=True, squeeze=False).ravel()
     for axes in grid[n_panels:]:
         axes.set_axis_off()
+    for axes in grid[:n_panels]:  # a power of ten, above the numbers of y, not below the title
+        axes.yaxis.get_offset_text().set(x=-0.05, horizontalalignment="right")
     return figure, list(grid[:n_panels])
 
 

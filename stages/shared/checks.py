@@ -14,6 +14,7 @@ from stages.shared.advice import reason_to_standardize
 from stages.shared.metadata import Metadata
 from stages.shared.scores import wilson_interval
 
+UNFINISHED = 1.1  # training MSE over that of least squares, from which training goes on
 WIDEST = 0.1  # of accuracy's 95 % interval
 SHOWN = 5  # names in a sentence
 PARTS = {"train": "training", "valid": "validation", "test": "test"}
@@ -27,20 +28,19 @@ def check_regression(
 ) -> Warnings:
     """Yield (name, sentence) of what is wrong with a regression.
 
-    `metrics` and `mean` are the scores by split of the model and of the mean of the target, `X`,
-    (n, n_features), the features in training, `last_loss` the last of the history.
+    `metrics` has least_squares_loss, bias if there is one, and the scores by split of the model;
+    `mean` has those of the mean of the target, `X`, (n, n_features), are the features in training,
+    and `last_loss` is the last of the history.
     """
     reason = "" if metadata.scaling else reason_to_standardize(X, metadata.features)
     parts = [split for split in ("valid", "test") if metrics[split]["mse"] > mean[split]["mse"]]
     if parts:
         scores = [(metrics[split]["mse"], mean[split]["mse"]) for split in parts]
-        remedy = "Train longer, or with another lr"
-        if not metadata.scaling:
-            remedy = f"Set standardize: true for the table, which also centers the target. {remedy}"
         yield (
             "regression_worse_than_mean",
-            f"The regression is worse than the mean of the target: MSE {compare(parts, scores)}. "
-            f"{remedy}, or choose other features.",
+            "The regression is worse than the mean of the target: MSE "
+            f"{compare(parts, scores, 'the mean')}. "
+            f"{regression_remedy(metrics, len(X), reason, metadata)}",
         )
     if reason:
         yield (
@@ -59,6 +59,27 @@ def check_regression(
         )
 
 
+def regression_remedy(metrics: Metrics, n_train: int, reason: str, metadata: Metadata) -> str:
+    """Return what to change for a regression worse than the mean of the target, as a sentence.
+
+    `reason` says why its features should be standardized, or nothing.
+    """
+    divisor = n_train if metadata.loss_reduction == "sum" else 1
+    remedies = []
+    if metrics["train"]["mse"] > UNFINISHED * metrics["least_squares_loss"] / divisor:
+        remedies.append("raise train_regression.epochs or train_regression.optimizer.lr")
+    if reason:
+        remedies.append(
+            f"set convert_to_tensors.regression.standardize: true, since {reason}; it also centers "
+            "the target"
+        )
+    elif not metadata.scaling and "bias" not in metrics:
+        remedies.append("set train_regression.bias: true")
+    remedies.append("choose others in convert_to_tensors.regression.features")
+    sentence = ", or ".join(remedies)
+    return f"{sentence[0].upper()}{sentence[1:]}."
+
+
 def check_classifier(
     counts: Mapping[str, np.ndarray],
     metrics: Metrics,
@@ -73,8 +94,12 @@ def check_classifier(
     the majority class (majority) and the class frequencies (prior); `X`, (n, n_features), are the
     features in training, and `last_accuracy` is the last of the history.
     """
-    yield from check_against_baselines(metrics, baselines, int(counts["test"].sum()), metadata)
     reason = "" if metadata.scaling else reason_to_standardize(X, metadata.features)
+    if metadata.class_weight == "balanced":
+        yield from check_against_guessing(metrics, reason, metadata)
+    else:
+        yield from check_against_baselines(metrics, baselines, reason, metadata)
+    yield from check_interval(metrics["test"], int(counts["test"].sum()))
     if reason:
         yield (
             "classifier_not_standardized",
@@ -102,16 +127,34 @@ def check_classifier(
         )
 
 
+def check_against_guessing(metrics: Metrics, reason: str, metadata: Metadata) -> Warnings:
+    """Yield (name, sentence) of a classifier with balanced classes; see classifier_remedy.
+
+    It gives up accuracy for the recall of rare classes, so that its baseline is another one.
+    """
+    guess = 1 / len(metadata.labels)
+    worse = [
+        split
+        for split in ("valid", "test")
+        if metrics[split]["balanced_accuracy"] <= guess * (1 + 1e-9)
+    ]
+    scores = [(metrics[split]["balanced_accuracy"], guess) for split in worse]
+    if worse:
+        yield (
+            "classifier_worse_than_guessing",
+            "The classifier is no better than guessing: balanced accuracy "
+            f"{compare(worse, scores, 'guessing')}. {classifier_remedy(reason)}",
+        )
+
+
 def check_against_baselines(
-    metrics: Metrics, baselines: Metrics, n_test: int, metadata: Metadata
+    metrics: Metrics, baselines: Metrics, reason: str, metadata: Metadata
 ) -> Warnings:
-    """Yield (name, sentence) of what accuracy and cross entropy say; see check_classifier."""
+    """Yield (name, sentence) of what accuracy and cross entropy say.
+
+    See check_classifier and classifier_remedy.
+    """
     majority, prior = baselines["majority"], baselines["prior"]
-    remedy = "Train longer, with another lr or on other features"
-    if not metadata.scaling:
-        remedy = f"Set standardize: true for the table. {remedy}"
-    # Which gives up accuracy for the recall of rare classes.
-    remedy += "; with class_weight: balanced, look at balanced accuracy instead"
     worse = [
         split
         for split in ("valid", "test")
@@ -121,8 +164,8 @@ def check_against_baselines(
     if worse:
         yield (
             "classifier_worse_than_majority",
-            f"The classifier is worse than the majority class: accuracy {compare(worse, scores)}. "
-            f"{remedy}.",
+            "The classifier is worse than the majority class: accuracy "
+            f"{compare(worse, scores, 'the majority class')}. {classifier_remedy(reason)}",
         )
     uncertain = [
         split
@@ -137,27 +180,53 @@ def check_against_baselines(
         yield (
             "classifier_worse_than_class_frequencies",
             "The probabilities are worse than the class frequencies: cross entropy "
-            f"{compare(uncertain, scores)}. "
-            + (f"{remedy}." if on_logits else "Set train_classifier.loss_on: logits."),
+            f"{compare(uncertain, scores, 'the class frequencies')}. "
+            + (classifier_remedy(reason) if on_logits else "Set train_classifier.loss_on: logits."),
         )
     test = metrics["test"]
-    low, high = test["accuracy_low"], test["accuracy_high"]
-    interval = f"test accuracy is {test['accuracy']:.3g}, with a 95 % interval of {low:.3f} to "
-    interval += f"{high:.3f}"
-    if not worse and low <= majority["test"]["accuracy"] <= high:
+    if not worse and test["accuracy_low"] <= majority["test"]["accuracy"] <= test["accuracy_high"]:
         yield (
             "classifier_like_majority",
-            "The classifier cannot be told from the majority class, whose test accuracy is "
-            f"{majority['test']['accuracy']:.3g}: {interval}. Look at balanced accuracy and "
-            "recall, which class_weight: balanced may raise, or add test rows.",
+            "The classifier is not distinguishable from the majority class, whose test accuracy is "
+            f"{majority['test']['accuracy']:.3g}: {describe_interval(test)}. Look at balanced "
+            "accuracy and recall, which train_classifier.class_weight: balanced may raise, or add "
+            "test rows.",
         )
-    if high - low > WIDEST:
-        n = rows_for_interval(test["accuracy"])
+
+
+def classifier_remedy(reason: str) -> str:
+    """Return what to change for a classifier worse than a baseline, as sentences.
+
+    `reason` says why its features should be standardized, or nothing.
+    """
+    standardize = (
+        f"Set convert_to_tensors.classification.standardize: true, since {reason}. "
+        if reason
+        else ""
+    )
+    return (
+        f"{standardize}Raise train_classifier.epochs, change train_classifier.optimizer.lr, or "
+        "choose others in convert_to_tensors.classification.features."
+    )
+
+
+def check_interval(test: Metrics, n_test: int) -> Warnings:
+    """Yield (name, sentence) of what the interval of the accuracy on `n_test` rows says."""
+    if test["accuracy_high"] - test["accuracy_low"] > WIDEST:
         yield (
             "classifier_accuracy_uncertain",
-            f"Changes of a few points in accuracy cannot be seen: {interval}, from {n_test} rows. "
-            f"An interval of {WIDEST} takes {n} test rows; add rows, or raise test_fraction.",
+            "The test part is too small to resolve a few points of accuracy: "
+            f"{describe_interval(test)}, from {n_test} rows. An interval {WIDEST} wide needs about "
+            f"{rows_for_interval(test['accuracy'])} test rows; add test rows.",
         )
+
+
+def describe_interval(test: Metrics) -> str:
+    """Return the clause on the accuracy of the test rows and its interval."""
+    return (
+        f"test accuracy is {test['accuracy']:.3g}, with a 95 % interval of "
+        f"{test['accuracy_low']:.3f} to {test['accuracy_high']:.3f}"
+    )
 
 
 def rows_for_interval(accuracy: float) -> int:
@@ -169,11 +238,12 @@ def rows_for_interval(accuracy: float) -> int:
     raise AssertionError  # the interval narrows with every row
 
 
-def compare(splits: list[str], scores: list[tuple[float, float]]) -> str:
-    """Return the scores of a model and a baseline for each split."""
+def compare(splits: list[str], scores: list[tuple[float, float]], baseline: str) -> str:
+    """Return the scores of a model and a baseline for each split; the first names the baseline."""
+    names = [f" for {baseline}", ""]
     return ", ".join(
-        f"{ours:.4g} instead of {baseline:.4g} on the {PARTS[split]} rows"
-        for split, (ours, baseline) in zip(splits, scores, strict=True)
+        f"{ours:.4g} against {other:.4g}{name} on the {PARTS[split]} rows"
+        for split, (ours, other), name in zip(splits, scores, names, strict=False)
     )
 
 

@@ -146,6 +146,15 @@ def test_target_is_drawn_against_each_feature():
     }
 
 
+def test_target_that_is_cut_leaves_the_names_of_the_features():
+    target = "median_house_value_" * 4
+    figure = regression.data_figure(several_features(2, target=target, features=["a", target]))
+    assert figure.get_suptitle().startswith("Regression: median_house")
+    first, second = (axes.get_title() for axes in figure.axes[:2])
+    assert first == "a"
+    assert second.startswith("median_house")
+
+
 def test_features_beyond_the_panels_are_left_out_and_counted():
     figure = regression.data_figure(several_features(style.PANELS + 3))
     assert len(figure.axes) == style.PANELS

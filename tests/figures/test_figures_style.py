@@ -54,6 +54,40 @@ def test_names_that_look_alike_once_cut_are_numbered():
     assert second.startswith("1: ccc")
 
 
+def test_only_names_that_look_alike_are_numbered():
+    first, second, third = style.truncate(["x", "c" * 60 + "1", "c" * 60 + "2"])
+    assert first == "x"
+    assert second.startswith("1: ccc")
+    assert third.startswith("2: ccc")
+
+
+@pytest.mark.parametrize("column", ["ocean_proximity", "W" * 1000])
+def test_category_in_a_name_is_kept(column):
+    names = style.truncate([f"{column}=<1H OCEAN", f"{column}=NEAR OCEAN"])
+    for name, category in zip(names, ("<1H OCEAN", "NEAR OCEAN"), strict=True):
+        assert name.startswith(column[0])
+        assert name.endswith(f"…={category}")
+        assert style.text_width(name) <= style.NAME_WIDTH
+
+
+@pytest.mark.parametrize("name", ["c" * 50 + "=", "=" + "c" * 50, "c=" + "W" * 50])
+def test_name_whose_category_is_too_long_is_cut_at_its_end(name):
+    (shown,) = style.truncate([name])
+    assert shown.startswith(name[:3])
+    assert shown.endswith("…")
+
+
+def test_offset_of_an_axis_leaves_the_titles_in_line():
+    figure, grid = style.panels(3, "A title")
+    for axes in grid:
+        axes.plot([0, 1], [0, 5e5])
+        axes.set_title("W" * 13)
+    figure.draw_without_rendering()
+    assert grid[0].yaxis.get_offset_text().get_text() == "1e5"
+    assert len({axes.title.get_window_extent().y0 for axes in grid}) == 1
+    assert_inside(figure, [grid[0].yaxis.get_offset_text()])
+
+
 def test_characters_that_the_font_lacks_become_boxes_and_names_stay_distinct():
     assert style.truncate(["日本語", "x\n\t\x00", "🎉\ud800"]) == ["□□□", "x□□□", "□□"]
     assert style.truncate(["\u202eb"]) == ["□b"]  # would turn the text around
@@ -201,8 +235,21 @@ def test_curve_of_the_validation_rows_is_drawn_beside_that_of_the_training_rows(
 def test_legends_of_curves_stay_inside_the_figure(n_epochs, reference):
     values = np.linspace(-1e-8, 9e-8, n_epochs + 1)
     curve = curves.Curve("weight", values, (reference, -1.23457e-10), values)
-    figure = curves.curves_figure("A title", [curve, curve])
+    norm = curves.Curve("norm of the weights", values, (reference, -1.23457e-10))
+    figure = curves.curves_figure("A title", [curve, norm])
     assert_inside(figure, [axes.get_legend() for axes in figure.axes])
+
+
+@pytest.mark.parametrize(("value", "n_columns"), [(1.98899, 2), (53.8429, 1), (1.56594e6, 1)])
+def test_legend_of_a_curve_is_no_wider_than_its_axes(value, n_columns):
+    name = "weight" if n_columns == 2 else "norm of the weights"
+    curve = curves.Curve(name, np.array([0.1, 1.9]), ("least squares", value))
+    figure = curves.curves_figure("A title", [curve, curve])
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        legend = axes.get_legend()
+        assert legend._ncols == n_columns
+        assert legend.get_window_extent().width < axes.get_window_extent().width + 10
 
 
 def optimizer_curves(n_epochs=2):

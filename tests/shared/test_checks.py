@@ -46,8 +46,11 @@ def regression_warnings(
     X: np.ndarray = X,
     last_loss: float = 1000.0,
     metadata: Metadata = LINE,
+    least_squares_loss: float = 1000.0,
+    **bias: float,
 ) -> dict[str, str]:
     metrics = by_split(*({"mse": mse} for mse in mses))
+    metrics |= {"least_squares_loss": least_squares_loss} | bias
     mean = by_split(*({"mse": mse} for mse in means))
     return dict(check_regression(metrics, mean, X, last_loss, metadata))
 
@@ -59,21 +62,56 @@ def test_good_regression_has_no_warning() -> None:
 @pytest.mark.parametrize(
     ("mses", "sentence"),
     [
-        ((1, 3, 1), "MSE 3 instead of 2 on the validation rows. "),
-        ((1, 1, 2.5), "MSE 2.5 instead of 2 on the test rows. "),
-        ((1, 3, 4), "3 instead of 2 on the validation rows, 4 instead of 2 on the test rows. "),
+        ((1, 3, 1), "MSE 3 against 2 for the mean on the validation rows. "),
+        ((1, 1, 2.5), "MSE 2.5 against 2 for the mean on the test rows. "),
+        (
+            (1, 3, 4),
+            "3 against 2 for the mean on the validation rows, 4 against 2 on the test rows. ",
+        ),
     ],
 )
 def test_regression_worse_than_the_mean(mses: tuple[float, ...], sentence: str) -> None:
     (text,) = regression_warnings(mses).values()
     assert sentence in text
-    assert "Set standardize: true for the table, which also centers the target" in text
 
 
-def test_remedy_for_a_standardized_regression_is_not_to_standardize() -> None:
-    (text,) = regression_warnings((1, 3, 1), metadata=standardized(LINE)).values()
-    assert "Train longer, or with another lr" in text
-    assert "standardize" not in text
+FEATURES = "hoose others in convert_to_tensors.regression.features."
+
+
+@pytest.mark.parametrize(
+    ("changes", "remedy"),
+    [
+        ({}, f"rows. Set train_regression.bias: true, or c{FEATURES}"),
+        ({"bias": 0.0}, f"rows. C{FEATURES}"),
+        ({"metadata": standardized(LINE)}, f"rows. C{FEATURES}"),
+        (
+            {"metadata": standardized(LINE), "least_squares_loss": 900.0},
+            f"rows. Raise train_regression.epochs or train_regression.optimizer.lr, or c{FEATURES}",
+        ),
+        ({"metadata": standardized(LINE), "least_squares_loss": 920.0}, f"rows. C{FEATURES}"),
+        (
+            {
+                "metadata": LINE.model_copy(update={"loss_reduction": "mean"}),
+                "last_loss": 1.0,
+                "least_squares_loss": 0.9,
+            },
+            "rows. Raise train_regression.epochs or train_regression.optimizer.lr, or set "
+            f"train_regression.bias: true, or c{FEATURES}",
+        ),
+    ],
+)
+def test_remedy_for_a_regression_worse_than_the_mean(changes: dict, remedy: str) -> None:
+    (text,) = regression_warnings((1, 3, 1), **changes).values()
+    assert text.endswith(remedy)
+
+
+def test_remedy_standardizes_features_that_need_it_after_a_longer_training() -> None:
+    found = regression_warnings((1, 3, 1), X=X + 50, least_squares_loss=10.0)
+    assert found["regression_worse_than_mean"].endswith(
+        "rows. Raise train_regression.epochs or train_regression.optimizer.lr, or set "
+        "convert_to_tensors.regression.standardize: true, since x is far from zero; it also "
+        f"centers the target, or c{FEATURES}"
+    )
 
 
 def test_regression_as_good_as_the_mean_has_no_warning() -> None:
@@ -131,6 +169,10 @@ def classifier_warnings(
     return dict(check_classifier(matrices, metrics, baselines, X, last_accuracy, metadata))
 
 
+CLASSIFIER_REMEDY = (
+    "Raise train_classifier.epochs, change train_classifier.optimizer.lr, or choose others in "
+    "convert_to_tensors.classification.features."
+)
 GOOD, BAD = [[480, 20], [20, 480]], [[200, 300], [300, 200]]
 
 
@@ -144,15 +186,18 @@ def test_classifier_worse_than_the_majority_class(valid: Any, test: Any) -> None
     assert list(found) == ["classifier_worse_than_majority"]
     part = "validation" if valid is BAD else "test"
     (text,) = found.values()
-    assert f"accuracy 0.4 instead of 0.5 on the {part} rows. Set standardize: true" in text
+    assert f"accuracy 0.4 against 0.5 for the majority class on the {part} rows. Raise" in text
+    assert text.endswith(CLASSIFIER_REMEDY)
+    assert "balanced" not in text
 
 
 @pytest.mark.parametrize(
     ("changes", "remedy"),
     [
         ({}, "Set train_classifier.loss_on: logits."),
-        ({"loss_on": "logits"}, "Set standardize: true for the table. Train longer"),
-        ({"loss_on": "logits", "scaling": SCALING}, "rows. Train longer, with another lr"),
+        ({"loss_on": "logits"}, f"rows. {CLASSIFIER_REMEDY}"),
+        ({"loss_on": "logits", "class_weight": "none"}, f"rows. {CLASSIFIER_REMEDY}"),
+        ({"loss_on": "logits", "scaling": SCALING}, f"rows. {CLASSIFIER_REMEDY}"),
     ],
 )
 def test_probabilities_worse_than_class_frequencies(changes: dict, remedy: str) -> None:
@@ -160,8 +205,55 @@ def test_probabilities_worse_than_class_frequencies(changes: dict, remedy: str) 
     found = classifier_warnings(entropies=(0.3, 0.8, 0.7), metadata=metadata)
     assert list(found) == ["classifier_worse_than_class_frequencies"]
     (text,) = found.values()
-    assert "cross entropy 0.8 instead of 0.7 on the validation rows. " in text
-    assert remedy in text
+    assert "cross entropy 0.8 against 0.7 for the class frequencies on the validation" in text
+    assert text.endswith(remedy)
+
+
+def test_remedy_standardizes_features_of_a_classifier_that_need_it() -> None:
+    text = classifier_warnings((GOOD, BAD, GOOD), X=X + 50)["classifier_worse_than_majority"]
+    assert text.endswith(
+        "rows. Set convert_to_tensors.classification.standardize: true, since x is far from zero. "
+        f"{CLASSIFIER_REMEDY}"
+    )
+
+
+BALANCED = CLASSES.model_copy(update={"class_weight": "balanced", "loss_on": "logits"})
+
+
+def test_balanced_classes_cost_accuracy_without_a_warning() -> None:
+    rare = [[700, 200], [20, 80]]  # balanced accuracy 0.789
+    majority, entropies = (0.9, 0.9, 0.9), (0.8, 0.8, 0.8)
+    arguments = ((rare,) * 3, entropies, majority, 0.78, X)
+    assert classifier_warnings(*arguments, BALANCED) == {}
+    assert list(classifier_warnings(*arguments, CLASSES)) == [
+        "classifier_worse_than_majority",
+        "classifier_worse_than_class_frequencies",
+    ]
+    assert classifier_warnings(majority=(0.95, 0.95, 0.95), metadata=BALANCED) == {}
+
+
+@pytest.mark.parametrize(
+    ("valid", "test", "sentence"),
+    [
+        (BAD, GOOD, "balanced accuracy 0.4 against 0.5 for guessing on the validation rows. "),
+        (GOOD, [[0, 500], [0, 500]], "accuracy 0.5 against 0.5 for guessing on the test rows. "),
+    ],
+)
+def test_balanced_classifier_is_compared_with_guessing(
+    valid: Any, test: Any, sentence: str
+) -> None:
+    found = classifier_warnings((GOOD, valid, test), metadata=BALANCED)
+    assert list(found) == ["classifier_worse_than_guessing"]
+    assert found["classifier_worse_than_guessing"].endswith(sentence + CLASSIFIER_REMEDY)
+
+
+def test_guessing_is_right_once_in_as_many_times_as_there_are_classes() -> None:
+    metadata = BALANCED.model_copy(update={"labels": ("u", "v", "w")})
+    for correct, names in ((340, []), (330, ["classifier_worse_than_guessing"])):
+        counts = np.full((3, 3), (1000 - correct) // 2)
+        np.fill_diagonal(counts, correct)
+        found = classifier_warnings((counts,) * 3, last_accuracy=correct / 1000, metadata=metadata)
+        assert list(found) == names
 
 
 def test_accuracy_like_that_of_the_majority_class() -> None:
@@ -172,6 +264,8 @@ def test_accuracy_like_that_of_the_majority_class() -> None:
     assert (
         "whose test accuracy is 0.95: test accuracy is 0.96, with a 95 % interval of 0.946" in text
     )
+    assert "The classifier is not distinguishable from the majority class" in text
+    assert "which train_classifier.class_weight: balanced may raise, or add test rows." in text
     assert classifier_warnings(majority=(0.94, 0.94, 0.94)) == {}
 
 
@@ -186,7 +280,9 @@ def test_accuracy_from_few_rows() -> None:
     assert list(found) == ["classifier_accuracy_uncertain"]
     (text,) = found.values()
     assert "is 0.857, with a 95 % interval of 0.757 to 0.921, from 70 rows" in text
-    assert f"An interval of 0.1 takes {rows_for_interval(60 / 70)} test rows" in text
+    assert text.startswith("The test part is too small to resolve a few points of accuracy: ")
+    needed = f"An interval 0.1 wide needs about {rows_for_interval(60 / 70)} test rows; "
+    assert text.endswith(needed + "add test rows.")
 
 
 @pytest.mark.parametrize("accuracy", [0.5, 0.85, 1.0])

@@ -75,6 +75,18 @@ def test_long_and_strange_names_fit_into_80_columns(name: str) -> None:
     assert re.search("bias {3,}1 {3,}2$", short)
 
 
+def test_category_in_the_name_of_a_weight_is_kept() -> None:
+    rows = [Row("mean of the target", "-1.23456e-10", "-1.23456e-10", "-1.23456e-10")]
+    weights = [
+        Weight(f"weight of ocean_proximity={category}", "-1.23456e-10", "2")
+        for category in ("NEAR OCEAN", "<1H OCEAN", "I" * 60)
+    ]
+    lines = format_tables(Summary(rows, weights, rows, [])).splitlines()[4:7]
+    assert re.match("    weight of o[a-z_]*…=NEAR OCEAN {3,}", lines[0])
+    assert re.match("    weight of o[a-z_]*…=<1H OCEAN {3,}", lines[1])
+    assert re.match("    weight of ocean_[a-z_]*[=I]*… {3,}", lines[2])
+
+
 def test_remark_without_numbers_may_be_long() -> None:
     remark = "… and 290 more weights in metrics/regression_weights.csv"
     text = format_tables(Summary([], [Weight("a", "1", "2"), Weight(remark, "", "")], [], []))
