@@ -55,8 +55,15 @@ def check_regression(
             "regression_history_differs",
             f"The stored regression is not the trained one: its MSE on the training rows is "
             f"{mse:.6g}, and {expected:.6g} at the end of training; models are stored with six "
-            "digits. Set convert_to_tensors.regression.standardize: true.",
+            f"digits. {history_remedy('regression', metadata)}",
         )
+
+
+def history_remedy(task: str, metadata: Metadata) -> str:
+    """Return what to change where a stored model is not the trained one, as a sentence."""
+    if metadata.scaling is None:
+        return f"Set convert_to_tensors.{task}.standardize: true."
+    return "Lower the optimizer's lr, or train fewer epochs, so that the weights stay small."
 
 
 def regression_remedy(metrics: Metrics, n_train: int, reason: str, metadata: Metadata) -> str:
@@ -111,8 +118,8 @@ def check_classifier(
         yield (
             "classifier_history_differs",
             f"The stored classifier is not the trained one: its accuracy on the training rows is "
-            f"{accuracy:.6g}, and {last_accuracy:.6g} at the end of training. Set "
-            "convert_to_tensors.classification.standardize: true.",
+            f"{accuracy:.6g}, and {last_accuracy:.6g} at the end of training. "
+            f"{history_remedy('classification', metadata)}",
         )
     missing = {split: np.flatnonzero(counts[split].sum(axis=1) == 0) for split in PARTS}
     if parts := [split for split in PARTS if len(missing[split])]:
@@ -123,7 +130,7 @@ def check_classifier(
         yield (
             "classifier_class_missing",
             f"Classes are missing: {', '.join(names)}. Their recall is unknown; add rows of them, "
-            "or split the table at random with larger fractions.",
+            "or change the split.",
         )
 
 

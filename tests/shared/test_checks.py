@@ -9,6 +9,7 @@ from conftest import feature_columns
 from stages.shared.checks import (
     check_classifier,
     check_regression,
+    history_remedy,
     rows_for_interval,
     shorten,
 )
@@ -130,6 +131,13 @@ def test_history_and_evaluation_of_a_regression(
     assert list(found) == ([] if is_same else ["regression_history_differs"])
     if not is_same:
         assert f"is {mse:g}, and 1 at the end of training" in found["regression_history_differs"]
+
+
+def test_remedy_is_not_what_is_set_already() -> None:
+    metadata = Metadata(task="regression", columns=feature_columns("a"), target="y")
+    set_already = metadata.model_copy(update={"scaling": Scaling(mean=(0.0,), scale=(1.0,))})
+    assert "regression.standardize: true" in history_remedy("regression", metadata)
+    assert "standardize" not in history_remedy("regression", set_already)
 
 
 def test_digits_that_rounding_takes_from_an_exact_fit_do_not_count() -> None:
