@@ -9,7 +9,6 @@ A table with a column `split` (train, valid, test) keeps its split. With `standa
 scaled by the training part, and the target of a regression is centered.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -20,7 +19,7 @@ from torch import Tensor
 
 from stages.core.errors import UserError
 from stages.core.schema import ConvertToTensors, TableParams
-from stages.shared.encoding import count_unknown, encode_all, fit_column
+from stages.shared.encoding import encode_all, fit_column
 from stages.shared.metadata import (
     ClassificationTruth,
     FeatureColumn,
@@ -28,18 +27,11 @@ from stages.shared.metadata import (
     RegressionTruth,
 )
 from stages.shared.metrics import round_numbers, write_json
+from stages.shared.partition import split
+from stages.shared.preparation import count_rows, describe_preparation, describe_split
 from stages.shared.rounding import merged_by_float32
 from stages.shared.scaling import Scaling
-from stages.shared.splits import (
-    SPLITS,
-    TEST,
-    TRAIN,
-    VALID,
-    hash_rows,
-    occurrences,
-    split_by_hash,
-    split_by_order,
-)
+from stages.shared.splits import SPLITS, TRAIN
 from stages.shared.tables import Table, is_missing, read_table, shorten
 from stages.shared.tensors import save_tensors
 
@@ -47,9 +39,6 @@ REGRESSION = "data/tensors/regression.safetensors"
 CLASSIFICATION = "data/tensors/classification.safetensors"
 METRICS = "metrics/convert_to_tensors.json"
 LINE = 120  # characters that a line of output has at most
-# Share of rows with different features, below which equal ones are no copies but the rule.
-MIN_DISTINCT = 0.2
-MIN_ROWS_OF_ID = 20
 
 Tensors = dict[str, Tensor]
 Truth = TypeVar("Truth", RegressionTruth, ClassificationTruth)
@@ -167,97 +156,6 @@ def convert_classification(params: TableParams) -> Converted:
     return report(params, table, parts, tensors, metadata)
 
 
-# The parts ----------------------------------------------------------------------------------------
-
-
-def split(params: TableParams, table: Table, classes: np.ndarray | None = None) -> np.ndarray:
-    """Return the part of each row, (n,), a position in SPLITS.
-
-    The table's column `split` decides, if there is one, and else params.split. At random, rows are
-    drawn class by class where `classes`, int64 (n,), are given.
-    """
-    fractions = params.valid_fraction, params.test_fraction
-    if table.parts is not None:
-        return table.parts if VALID in table.parts else draw_valid(params, table, classes)
-    if params.split == "last":
-        check_distinct(np.arange(len(table.target)), table.path, "rows")
-        return split_by_order(len(table.target), *fractions)
-    if table.groups is not None:
-        hashes = hash_rows([table.groups], params.seed)
-        check_distinct(hashes, table.path, "groups")
-        return split_by_hash(hashes, *fractions)
-    hashes = feature_hashes(table, params.seed)
-    if classes is None:
-        check_distinct(hashes, table.path, "distinct rows")
-        return split_by_hash(hashes, *fractions)
-    parts = np.full(len(classes), TRAIN)
-    for number in range(classes.max() + 1):
-        rows = np.flatnonzero(classes == number)
-        if len(np.unique(hashes[rows])) >= len(SPLITS):  # a rarer class is for training only
-            parts[rows] = split_by_hash(hashes[rows], *fractions)
-    if (parts == TRAIN).all():
-        raise UserError(
-            f"{table.path} must have a class of three or more distinct rows; the target "
-            f"{params.target} has {classes.max() + 1} classes in {len(classes)} rows. Choose "
-            "another target."
-        )
-    return parts
-
-
-def draw_valid(params: TableParams, table: Table, classes: np.ndarray | None) -> np.ndarray:
-    """Return the parts of a table whose column `split` has no validation rows, with some drawn.
-
-    They are drawn from the training rows, class by class where `classes` are given.
-    """
-    assert table.parts is not None
-    parts, hashes = table.parts.copy(), feature_hashes(table, params.seed)
-    strata = np.zeros(len(parts), dtype=np.int64) if classes is None else classes
-    for stratum in np.unique(strata):
-        rows = np.flatnonzero((parts == TRAIN) & (strata == stratum))
-        if len(np.unique(hashes[rows])) >= len(SPLITS):
-            drawn = split_by_hash(hashes[rows], 0, params.valid_fraction) == TEST
-            parts[rows[drawn]] = VALID
-    if VALID not in parts:
-        check_distinct(hashes[parts == TRAIN], table.path, "distinct rows with split train")
-        raise UserError(
-            f"{table.path} must have a class of three or more distinct rows with split train, from "
-            "which validation rows are drawn; it has none. Add rows with split valid."
-        )
-    return parts
-
-
-def feature_hashes(table: Table, seed: int) -> np.ndarray:
-    """Return one pseudo-random number per row, uint64 (n,), by which a table is split at random.
-
-    Rows with the same features have the same number, so that none is tested whose features were
-    trained on. Where such rows are the rule, as in a table of a few categories, that would leave
-    out whole combinations, and every row has a number of its own. The numbers depend on the values,
-    not on the order of rows or columns.
-    """
-    columns = [table.features[name] for name in sorted(table.features)]
-    hashes = hash_rows(columns, seed)
-    if len(np.unique(hashes)) >= MIN_DISTINCT * len(hashes):
-        return hashes
-    target = table.target if table.target.dtype == object else table.target.astype(float)
-    return hash_rows([*columns, target, occurrences(row_hashes(table))], seed)
-
-
-def row_hashes(table: Table) -> np.ndarray:
-    """Return one pseudo-random number per row, uint64 (n,); equal rows have equal ones."""
-    target = table.target if table.target.dtype == object else table.target.astype(float)
-    return hash_rows([*table.features.values(), target], 0)
-
-
-def check_distinct(values: np.ndarray, path: str, what: str) -> None:
-    """Raise UserError for fewer than three distinct values: one for each part."""
-    n_distinct = len(np.unique(values))
-    if n_distinct < len(SPLITS):
-        raise UserError(
-            f"{path} must have three or more {what}, one to train on, one to validate and one to "
-            f"test; it has {n_distinct}. Add rows, or a column split."
-        )
-
-
 def check_classes(table: Table, target: str, labels: np.ndarray, y_train: np.ndarray) -> None:
     """Raise UserError for a class without a training row."""
     counts = np.bincount(y_train, minlength=len(labels))
@@ -341,100 +239,15 @@ def report(
     metadata: Metadata,
 ) -> Converted:
     """Print what was done to a table, and return it with the tensors."""
-    hashes = row_hashes(table)
-    distinct = np.unique(hashes)
-    split_by = params.split
-    if table.parts is not None:
-        split_by = "column" if VALID in table.parts else "column, validation at random"
-    counts: dict[str, int] = {
-        f"{part}_rows": int((parts == number).sum()) for number, part in enumerate(SPLITS)
-    }
-    counts["features"] = len(metadata.features)
-    if metadata.labels:
-        counts["classes"] = len(metadata.labels)
-    counts["duplicate_rows"] = len(hashes) - len(distinct)
-    counts["leaked_rows"] = int(np.isin(hashes[parts != TRAIN], hashes[parts == TRAIN]).sum())
-    if params.missing != "refuse":
-        counts["dropped_rows"] = table.n_dropped
-    if params.missing == "impute":
-        counts["imputed_values"] = table.n_missing
+    counts = count_rows(params, table, parts, metadata)
     notes = list(describe_preparation(table, parts, counts, metadata))
+    split_by = describe_split(params, table)
     sizes = ", ".join(f"{counts[f'{part}_rows']} {part}" for part in SPLITS)
     n_features = counts["features"]
     print(f"{table.path}: {sizes} rows; {n_features} feature{'s' * (n_features > 1)}")
     for subject, note in [("split by", split_by), *notes]:
         print(f"  {subject.replace('_', ' ')}: {note}")
     return Converted(tensors, metadata, counts | {"split_by": split_by}, notes)
-
-
-def describe_preparation(
-    table: Table,
-    parts: np.ndarray,
-    counts: dict[str, int],
-    metadata: Metadata,
-) -> Iterator[tuple[str, str]]:
-    """Yield (subject, text) of what was done to a table, and of what may be wrong with it."""
-    if metadata.labels:
-        labels, sizes = np.unique(table.target, return_counts=True)
-        yield "classes", shorten([f"{label} {n}" for label, n in zip(labels, sizes, strict=True)])
-        tested = np.isin(labels, table.target[parts != TRAIN])
-        if not tested.all():
-            rare = shorten([str(label) for label in labels[~tested]])
-            yield "rare", f"{rare}: too few distinct rows, all of them for training"
-    if table.left_out:
-        left_out = [f"{name or 'a column'} ({why})" for name, why in table.left_out.items()]
-        yield "left_out", shorten(left_out)
-    if categories := [column for column in metadata.columns if column.categories]:
-        yield (
-            "one_hot",
-            shorten([f"{column.name} ({shorten(column.categories)})" for column in categories]),
-        )
-    unknown = {
-        column.name: count_unknown(column, table.features[column.name]) for column in categories
-    }
-    if names := [f"{name} in {count_rows(n)}" for name, n in unknown.items() if n]:
-        yield "unknown_categories", f"not in the training rows: {shorten(names)}"
-    constants = [name for name, values in table.features.items() if (values == values[0]).all()]
-    if constants:
-        yield "constant", f"{shorten(constants)}: the same value in every row"
-    if table.n_dropped:
-        yield "dropped", f"{count_rows(table.n_dropped)} with missing values"
-    if table.n_missing:
-        n_missing = {name: is_missing(values).sum() for name, values in table.features.items()}
-        fills = [
-            f"{n_missing[column.name]} {column.name} with {column.fill:g}"
-            if isinstance(column.fill, float)
-            else f"{n_missing[column.name]} {column.name} with {column.fill}"
-            for column in metadata.columns
-            if n_missing[column.name]
-        ]
-        yield "imputed", shorten(fills)
-    if counts["duplicate_rows"]:
-        yield "duplicates", f"{count_rows(counts['duplicate_rows'])} equal to an earlier one"
-    if counts["leaked_rows"]:
-        yield (
-            "leakage",
-            f"{count_rows(counts['leaked_rows'])} for validation or testing equal to one for "
-            "training",
-        )
-    if ids := [name for name, values in table.features.items() if is_id(values)]:
-        yield (
-            "ids",
-            f"{shorten(ids)} has a different integer in every row; list the features without it if "
-            "it is an id",
-        )
-
-
-def count_rows(number: int) -> str:
-    """Return a number of rows as text."""
-    return "1 row" if number == 1 else f"{number} rows"
-
-
-def is_id(values: np.ndarray) -> bool:
-    """Return whether a feature, float64 or text (n,), has another integer in each of many rows."""
-    if values.dtype == object or len(values) < MIN_ROWS_OF_ID or (values % 1 != 0).any():
-        return False
-    return len(np.unique(values)) == len(values)
 
 
 def describe(name: str, tensor: Tensor) -> dict[str, object]:
