@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from stages.core.errors import UserError
+from stages.core.params import shorten
 from stages.core.schema import ConvertToTensors, TableParams
 from stages.shared.encoding import encode_all, fit_column
 from stages.shared.metadata import (
@@ -32,7 +33,7 @@ from stages.shared.preparation import count_rows, describe_preparation, describe
 from stages.shared.rounding import merged_by_float32
 from stages.shared.scaling import Scaling
 from stages.shared.splits import SPLITS, TRAIN
-from stages.shared.tables import Table, is_missing, read_table, shorten
+from stages.shared.tables import Table, is_missing, read_table
 from stages.shared.tensors import save_tensors
 
 REGRESSION = "data/tensors/regression.safetensors"

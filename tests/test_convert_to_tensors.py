@@ -500,6 +500,12 @@ def test_rare_class_is_for_training_only_and_named(folder: None) -> None:
     assert dict(converted.notes)["rare"] == "s, u: too few distinct rows, all of them for training"
 
 
+def test_class_of_copies_of_two_rows_is_rare(folder: None) -> None:
+    content = "a,t\n" + "".join(f"{row / 7},r\n" for row in range(10)) + "9,s\n8,s\n" * 2
+    tensors, _ = convert("classification", content)
+    assert [tensors[f"y_{part}"].count(1) for part in SPLITS] == [4, 0, 0]
+
+
 def test_class_without_a_training_row_is_rejected(folder: None) -> None:
     content = "a,t,split\n1,r,train\n2,r,test\n3,s,test\n4,r,valid\n"
     assert error_of("classification", content) == (

@@ -16,14 +16,14 @@ from torch import Tensor
 
 from stages.core.errors import UserError
 from stages.core.files import atomic_write
-from stages.core.params import did_you_mean
+from stages.core.params import did_you_mean, shorten
 from stages.shared.encoding import count_unknown, encode_all
 from stages.shared.linear import predict_linear
 from stages.shared.metadata import Metadata
 from stages.shared.models import load_classifier, load_regression
 from stages.shared.rounding import round_to_scale
 from stages.shared.table_files import column_names, read_chunks
-from stages.shared.tables import is_missing, location, shorten, to_float64, to_texts
+from stages.shared.tables import is_missing, location, to_float64, to_texts
 from stages.shared.tensors import load_tensors
 
 DIGITS = 9  # of a predicted number with an offset, which float32 may not hold

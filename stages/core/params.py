@@ -3,6 +3,7 @@
 import difflib
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -127,6 +128,17 @@ def did_you_mean(given: str, choices: list[str]) -> str:
     """Return the question whether the closest of `choices` was meant, or nothing."""
     close = difflib.get_close_matches(given.lower(), [choice.lower() for choice in choices], n=1)
     return "".join(f" Did you mean '{choice}'?" for choice in choices if [choice.lower()] == close)
+
+
+def shorten(names: Sequence[object], n_most: int = 10) -> str:
+    """Return the first names as one text, each one truncated, and how many more there are."""
+    shown = ", ".join(truncate(str(name)) or "(no name)" for name in names[:n_most])
+    return f"{shown} and {len(names) - n_most} more" if len(names) > n_most else shown
+
+
+def truncate(name: str) -> str:
+    """Return a name of any length as it appears in a sentence."""
+    return name if len(name) <= 60 else f"{name[:57]}..."
 
 
 def format_value(value: Any) -> str:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from stages.core.errors import UserError
 from stages.core.optimizers import OptimizerParams
+from stages.core.params import truncate
 from stages.core.schema import TrainClassifierSection, TrainRegressionSection
 from stages.shared.metadata import Metadata
 from stages.shared.rounding import merged_by_float32
@@ -65,11 +66,6 @@ def reason_to_standardize(X: np.ndarray, features: Sequence[str]) -> str:
         smallest, largest = map(truncate, scales)
         return f"{smallest} and {largest} have very different scales"
     return ""
-
-
-def truncate(name: str) -> str:
-    """Return a name of any length as it appears in a sentence."""
-    return name if len(name) <= 60 else f"{name[:57]}..."
 
 
 def check_dtype(x: Tensor, y: Tensor, metadata: Metadata, dtype: torch.dtype) -> None:

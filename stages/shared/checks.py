@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from stages.core.params import shorten
 from stages.shared.advice import reason_to_standardize
 from stages.shared.metadata import Metadata
 from stages.shared.scores import wilson_interval
@@ -123,10 +124,8 @@ def check_classifier(
         )
     missing = {split: np.flatnonzero(counts[split].sum(axis=1) == 0) for split in PARTS}
     if parts := [split for split in PARTS if len(missing[split])]:
-        names = (
-            f"{shorten([metadata.labels[k] for k in missing[split]])} from the {PARTS[split]} rows"
-            for split in parts
-        )
+        labels = {split: [metadata.labels[k] for k in missing[split]] for split in parts}
+        names = (f"{shorten(labels[split], SHOWN)} from the {PARTS[split]} rows" for split in parts)
         yield (
             "classifier_class_missing",
             f"Classes are missing: {', '.join(names)}. Their recall is unknown; add rows of them, "
@@ -252,10 +251,3 @@ def compare(splits: list[str], scores: list[tuple[float, float]], baseline: str)
         f"{ours:.4g} against {other:.4g}{name} on the {PARTS[split]} rows"
         for split, (ours, other), name in zip(splits, scores, names, strict=False)
     )
-
-
-def shorten(names: list[Any]) -> str:
-    """Return names as one text, SHOWN at most, and how many are left out."""
-    n_left_out = len(names) - SHOWN
-    shown = ", ".join(map(str, names[:SHOWN]))
-    return f"{shown} and {n_left_out} more" if n_left_out > 0 else shown

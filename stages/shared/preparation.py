@@ -4,12 +4,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from stages.core.params import shorten
 from stages.core.schema import TableParams
 from stages.shared.encoding import count_unknown
 from stages.shared.metadata import Metadata
 from stages.shared.partition import row_hashes
 from stages.shared.splits import SPLITS, TRAIN, VALID
-from stages.shared.tables import Table, is_missing, shorten
+from stages.shared.tables import Table, is_missing
 
 MIN_ROWS_OF_ID = 20
 

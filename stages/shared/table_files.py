@@ -215,6 +215,7 @@ def read_truth(path: str, columns: pa.Table) -> str | None:
     metadata = pq.read_metadata(path).metadata or {}
     if TRUTH not in metadata:
         return None
+    columns = columns.combine_chunks()
     crcs = {name: update_crc(0, columns.column(name).chunk(0)) for name in columns.column_names}
     is_unchanged = metadata.get(CHECKSUM) == format_crcs(crcs)
     return metadata[TRUTH].decode(errors="replace") if is_unchanged else None

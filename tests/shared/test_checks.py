@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from conftest import feature_columns
+from stages.core.params import shorten
 from stages.shared.checks import (
     check_classifier,
     check_regression,
     history_remedy,
     rows_for_interval,
-    shorten,
 )
 from stages.shared.metadata import Metadata
 from stages.shared.scaling import Scaling
@@ -325,5 +325,5 @@ def test_unstandardized_classifier() -> None:
 
 
 def test_names_are_shortened() -> None:
-    assert shorten([1, 2]) == "1, 2"
-    assert shorten(list("abcdef")) == "a, b, c, d, e and 1 more"
+    assert shorten([1, 2], 5) == "1, 2"
+    assert shorten(list("abcdef"), 5) == "a, b, c, d, e and 1 more"

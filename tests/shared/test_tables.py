@@ -14,12 +14,12 @@ import pytest
 
 from conftest import params_of
 from stages.core.errors import UserError
+from stages.core.params import shorten
 from stages.shared.splits import TEST, TRAIN, VALID
 from stages.shared.tables import (
     MAX_CATEGORIES,
     Table,
     read_table,
-    shorten,
     to_integers,
     to_labels,
     to_texts,
@@ -253,6 +253,10 @@ def test_first_column_that_counts_the_rows_is_left_out(header: str, start: int) 
 
 def test_only_feature_is_kept_even_if_it_counts_the_rows() -> None:
     assert values_of(write("a,t\n0,0\n1,2\n2,4\n"))["a"] == [0, 1, 2]
+
+
+def test_first_column_that_counts_from_two_is_kept() -> None:
+    assert list(read(write("a,b,t\n2,5,0\n3,5,1\n4,6,2\n")).features) == ["a", "b"]
 
 
 def test_second_column_that_counts_the_rows_is_kept() -> None:
