@@ -62,7 +62,7 @@ def test_chunks_change_only_the_row_groups(
     article: Change, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     whole = generate(path)
-    monkeypatch.setattr(generate_data.chunk_bounds, "__defaults__", (300,))
+    monkeypatch.setattr(generate_data, "CHUNK", 300)
     pd.testing.assert_frame_equal(generate(path), whole)
     assert pq.ParquetFile(path).num_row_groups > 7
 

@@ -1,0 +1,29 @@
+"""Walking many rows in chunks, with a bar that shows how far it is."""
+
+from collections.abc import Iterator
+
+from tqdm import tqdm
+
+DELAY = 2.0  # seconds, after which a bar appears
+
+
+def chunk_bounds(n_rows: int, size: int) -> Iterator[tuple[int, int]]:
+    """Yield the first row, and the row after the last, of each chunk of `n_rows` rows."""
+    for start in range(0, n_rows, size):
+        yield start, min(start + size, n_rows)
+
+
+def progress_bar(stage: str, total: int | None, unit: str = "rows") -> tqdm:
+    """Return a progress bar, a context manager, on which update(n) counts n more of `total`.
+
+    It shows the rate and the time left. It appears after DELAY seconds, and only in a terminal.
+    """
+    return tqdm(
+        desc=stage,
+        total=total,
+        unit=f" {unit}",
+        unit_scale=True,
+        delay=DELAY,
+        disable=None,
+        dynamic_ncols=True,
+    )
