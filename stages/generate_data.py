@@ -11,11 +11,10 @@ and "test" have the same distribution and random generators of their own. Each f
 simulation in its metadata.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
-from tqdm import tqdm
 
 from stages.core.schema import ClassificationSimulation, GenerateData, RegressionSimulation
 from stages.shared.chunks import chunk_bounds, progress_bar
@@ -47,13 +46,13 @@ def main(params: GenerateData) -> None:
         n_regression = write_table(
             REGRESSION,
             {"x": pa.float64(), "y": pa.float64()},
-            track(simulate_regression(section.seed, regression), bar),
+            track(simulate_regression(section.seed, regression), bar.update),
             RegressionTruth(seed=section.seed, **dict(regression)).model_dump_json(),
         )
         n_classification = write_table(
             CLASSIFICATION,
             {"x1": pa.float64(), "x2": pa.float64(), "label": pa.int64()},
-            track(simulate_classification(section.seed, classification), bar),
+            track(simulate_classification(section.seed, classification), bar.update),
             ClassificationTruth(seed=section.seed, **dict(classification)).model_dump_json(),
         )
     print(
@@ -73,11 +72,13 @@ def sizes(simulation: RegressionSimulation | ClassificationSimulation) -> tuple[
     )
 
 
-def track(chunks: Iterator[tuple[str, Columns]], bar: tqdm) -> Iterator[tuple[str, Columns]]:
-    """Yield the chunks, and count their rows on `bar` as they are written."""
+def track(
+    chunks: Iterator[tuple[str, Columns]], count: Callable[[int], object]
+) -> Iterator[tuple[str, Columns]]:
+    """Yield the chunks, and call count(rows) as they are written."""
     for split, columns in chunks:
         yield split, columns
-        bar.update(len(next(iter(columns.values()))))
+        count(len(next(iter(columns.values()))))
 
 
 def simulate_regression(

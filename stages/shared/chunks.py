@@ -1,6 +1,7 @@
 """Walking many rows in chunks, with a bar that shows how far it is."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from tqdm import tqdm
 
@@ -13,7 +14,7 @@ def chunk_bounds(n_rows: int, size: int) -> Iterator[tuple[int, int]]:
         yield start, min(start + size, n_rows)
 
 
-def progress_bar(stage: str, total: int | None, unit: str = "rows") -> tqdm:
+def progress_bar(stage: str, total: int | None, unit: str = "rows") -> "tqdm[Any]":
     """Return a progress bar, a context manager, on which update(n) counts n more of `total`.
 
     It shows the rate and the time left. It appears after DELAY seconds, and only in a terminal.
