@@ -21,12 +21,14 @@ from pathlib import Path
 
 import torch
 import yaml
-from torch import nn, optim
+from torch import Tensor, nn, optim
 
 from stages import train_classifier, train_regression
 from stages.core.optimizers import SGD, RMSprop
 from stages.core.schema import TrainClassifierSection, TrainRegressionSection
+from stages.shared.batches import Rows
 from stages.shared.models import build_network, initialize
+from stages.shared.run import Run
 from tools import cli
 
 PROJECT = Path(__file__).parents[1]
@@ -66,7 +68,7 @@ def main() -> None:
 
         def in_both(*command: str) -> list[Times]:
             return measure(
-                rounds, lambda: run(*command, cwd=project), lambda: run(*command, cwd=floor)
+                rounds, lambda: execute(*command, cwd=project), lambda: execute(*command, cwd=floor)
             )
 
         rows = [
@@ -79,7 +81,7 @@ def main() -> None:
     print(*rows, sep="\n")
 
 
-def run(*command: str, cwd: Path) -> None:
+def execute(*command: str, cwd: Path) -> None:
     """Run a command to its end, without its output."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"PATH": path}
@@ -112,8 +114,8 @@ def copy_project(folder: Path) -> None:
     for name in listed.stdout.splitlines():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(PROJECT / name, folder / name)
-    run("git", "init", "-q", cwd=folder)
-    run("dvc", "repro", cwd=folder)
+    execute("git", "init", "-q", cwd=folder)
+    execute("dvc", "repro", cwd=folder)
 
 
 def make_floor(folder: Path) -> None:
@@ -126,16 +128,24 @@ def make_floor(folder: Path) -> None:
     (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}, sort_keys=False))
     (folder / ".dvc").mkdir()
     shutil.copy(PROJECT / ".dvc/config", folder / ".dvc/config")
-    run("git", "init", "-q", cwd=folder)
-    run("dvc", "repro", cwd=folder)
+    execute("git", "init", "-q", cwd=folder)
+    execute("dvc", "repro", cwd=folder)
+
+
+def rows_of(X: Tensor, y: Tensor) -> Rows:
+    """Return rows that are in one chunk."""
+    return Rows(X, y, torch.float64, len(y))
 
 
 def regression_loops() -> tuple[Loop, Loop]:
     """Return the stage's training of one weight, and the same loop without functions."""
     section = TrainRegressionSection(
+        seed=0,
         initial_weight=0.1,
         bias=False,
         epochs=100,
+        batch_size=None,
+        chunk_rows=65536,
         loss_reduction="sum",
         dtype="float64",
         optimizer=SGD(name="SGD", lr=1e-4),
@@ -145,7 +155,8 @@ def regression_loops() -> tuple[Loop, Loop]:
 
     def ours() -> object:
         weight = torch.tensor(0.1, dtype=torch.float64, requires_grad=True)
-        return train_regression.fit(x, y, x, y_valid, weight, None, section)
+        run = Run("train_regression", section)
+        return train_regression.fit(rows_of(x, y), rows_of(x, y_valid), weight, None, run)
 
     def flat() -> object:
         weight = torch.tensor(0.1, dtype=torch.float64, requires_grad=True)
@@ -174,6 +185,8 @@ def classifier_loops() -> tuple[Loop, Loop]:
         seed=0,
         hidden=(10,),
         epochs=51,
+        batch_size=None,
+        chunk_rows=16384,
         loss_on="probabilities",
         class_weight="none",
         dtype="float64",
@@ -189,7 +202,8 @@ def classifier_loops() -> tuple[Loop, Loop]:
         return network
 
     def ours() -> object:
-        return train_classifier.fit(X, y, X_valid, y, new_network(), section)
+        run = Run("train_classifier", section)
+        return train_classifier.fit(rows_of(X, y), rows_of(X_valid, y), new_network(), run)
 
     def flat() -> object:
         network = new_network()
