@@ -16,8 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-import torch  # noqa: F401, imported once for all processes
-
+from stages import train_classifier, train_regression  # noqa: F401, once for all processes
 from stages.__main__ import run
 from stages.core.startup import run_program
 
@@ -29,7 +28,6 @@ STAGES = {
         "metrics/train_classifier.csv",
     ),
 }
-LONGEST = 0.9  # seconds until a kill; a training takes about as long
 
 
 def free_port() -> int:
@@ -71,17 +69,25 @@ def start(stage: str, n_ranks: int, log: Path) -> list[int]:
 
 
 def end(pids: list[int]) -> bool:
-    """Wait for all ranks; return whether they ended well."""
-    return all([os.waitpid(pid, 0)[1] == 0 for pid in pids])
+    """Wait for all ranks; return whether they ended well. Like torchrun, end all if one fails."""
+    left, are_well = set(pids), True
+    while left:
+        pid, status = os.waitpid(-1, 0)
+        left.discard(pid)
+        if status and are_well:
+            are_well = False
+            for other in left:
+                os.kill(other, signal.SIGTERM)
+    return are_well
 
 
-def train_once(stage: str, n_ranks: int, kills: int, chance: random.Random) -> str:
-    """Kill a training so many times, let it end, and return the line about it."""
+def train_once(stage: str, n_ranks: int, kills: int, seconds: float, chance: random.Random) -> str:
+    """Kill a training so many times, within `seconds`, let it end, and return the line about it."""
     log, n_killed = Path("log"), 0
     log.write_text("")
     for _ in range(kills):
         pids = start(stage, n_ranks, log)
-        time.sleep(chance.uniform(0, LONGEST))
+        time.sleep(chance.uniform(0, seconds))
         # One rank, whose loss the others notice, or all at once.
         for pid in [chance.choice(pids)] if chance.random() < 0.5 else pids:
             os.kill(pid, signal.SIGKILL)
@@ -96,9 +102,11 @@ def train_once(stage: str, n_ranks: int, kills: int, chance: random.Random) -> s
 if __name__ == "__main__":
     stage, n_ranks, n_kills = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     chance = random.Random(0)
-    print(train_once(stage, n_ranks, 0, chance), flush=True)
+    began = time.monotonic()
+    print(train_once(stage, n_ranks, 0, 0, chance), flush=True)
+    seconds = time.monotonic() - began
     n_killed = 0
     while n_killed < n_kills:
-        line = train_once(stage, n_ranks, chance.randint(1, 4), chance)
+        line = train_once(stage, n_ranks, chance.randint(1, 4), seconds, chance)
         print(line, flush=True)
         n_killed += int(line.split()[0])
