@@ -22,12 +22,15 @@ from stages.core.errors import UserError
 from stages.core.schema import STAGES
 from stages.evaluate import (
     MAX_ITEMS,
+    Part,
     classifier_metrics,
     describe_classifier,
     describe_regression,
+    make_parts,
     nearest_least_squares,
     regression_data,
     regression_metrics,
+    score_classes,
     write_classes,
     write_weights,
 )
@@ -92,8 +95,13 @@ def number(value: float) -> Tensor:
     return torch.tensor(value, dtype=torch.float64)
 
 
-def line(y_train: list[float], y_test: list[float]) -> dict[str, Tensor]:
-    return {
+def parts_of(tensors: dict[str, Tensor], size: int = 2) -> dict[str, Part]:
+    """Return parts that are walked in chunks of `size` rows, two unless a test asks for others."""
+    return make_parts(tensors, size, lambda _: None)
+
+
+def line(y_train: list[float], y_test: list[float]) -> dict[str, Part]:
+    tensors = {
         "x_train": double(1, 2, 3),
         "y_train": double(*y_train),
         "x_valid": double(0, 1),
@@ -101,6 +109,7 @@ def line(y_train: list[float], y_test: list[float]) -> dict[str, Tensor]:
         "x_test": double(1, 2, 4),
         "y_test": double(*y_test),
     }
+    return parts_of(tensors)
 
 
 def scores(mse: float, mae: float, r2: float | None) -> dict[str, Any]:
@@ -149,7 +158,7 @@ def test_r2_of_the_noise_is_left_open_for_a_constant_target() -> None:
 
 def test_bias_is_compared_with_least_squares_that_has_one() -> None:
     data = line([2, 4, 9], [1, 2, 3])
-    slope, intercept = np.polyfit(data["x_train"], data["y_train"], 1)
+    slope, intercept = np.polyfit(data["train"].x, data["train"].y, 1)
     metrics = regression_metrics(data, number(1.0), number(0.5), LINE)
     assert (metrics["weight"], metrics["bias"]) == (1, 0.5)
     assert metrics["least_squares_weight"] == pytest.approx(slope)
@@ -180,7 +189,7 @@ def test_weights_of_several_features_have_their_names() -> None:
     y = X @ double(1, -2) + 0.5
     data = {f"x_{split}": X for split in SPLITS} | {f"y_{split}": y for split in SPLITS}
     metadata = without_truth(LINE, columns=feature_columns("a", "b"))
-    metrics = regression_metrics(data, double(0, 0), number(0.0), metadata)
+    metrics = regression_metrics(parts_of(data), double(0, 0), number(0.0), metadata)
     assert metrics["weights"] == {"a": 0, "b": 0}
     assert metrics["least_squares_weights"] == pytest.approx({"a": 1, "b": -2})
     assert (metrics["bias"], metrics["least_squares_bias"]) == (0, pytest.approx(0.5))
@@ -192,10 +201,11 @@ def test_nearest_of_many_least_squares_solutions_is_compared_with() -> None:
     # as (a + t, b + t, bias - t).
     X = double([1, 0], [1, 0], [0, 1], [0, 1])
     y = double(4, 6, 8, 10)
-    weight, bias, gap = nearest_least_squares(X, y, double(3, 7), number(2.0))
+    part = Part(X, y, 10, lambda _: None)
+    weight, bias, gap = nearest_least_squares(part, double(3, 7), number(2.0))
     assert (gap, bias) == (pytest.approx(0, abs=1e-12), pytest.approx(2))
     assert weight.tolist() == pytest.approx([3, 7])
-    weight, bias, gap = nearest_least_squares(X, y, double(0, 0), number(0.0))
+    weight, bias, gap = nearest_least_squares(part, double(0, 0), number(0.0))
     smallest = np.linalg.pinv(np.column_stack([X, np.ones(4)])) @ y.numpy()
     assert [*weight.tolist(), bias] == pytest.approx(smallest.tolist())
     assert gap == pytest.approx(np.linalg.norm(smallest))
@@ -218,7 +228,7 @@ def test_least_squares_of_standardized_categories_is_the_nearest_solution() -> N
     metadata = without_truth(
         LINE, columns=feature_columns(*"abcd"), scaling=scaling, target_mean=mean
     )
-    metrics = regression_metrics(data, double(*trained), None, metadata)
+    metrics = regression_metrics(parts_of(data), double(*trained), None, metadata)
     # Of gradient descent, which does not move along the direction in which nothing changes.
     weights = trained
     for _ in range(20_000):
@@ -233,7 +243,7 @@ def test_ill_conditioned_features_that_are_not_standardized_have_one_solution() 
     y = 3 * (x - 1e6) + 7
     metadata = without_truth(LINE)
     data = {f"x_{split}": x for split in SPLITS} | {f"y_{split}": y for split in SPLITS}
-    metrics = regression_metrics(data, number(0.0), number(0.0), metadata)
+    metrics = regression_metrics(parts_of(data), number(0.0), number(0.0), metadata)
     assert metrics["least_squares_weight"] == pytest.approx(3, rel=1e-4)
 
 
@@ -290,10 +300,12 @@ CLASS_DATA = {
 def metrics_of(
     data: dict[str, Tensor], metadata: Metadata, network: nn.Sequential | None = None
 ) -> dict[str, Any]:
-    layers = (network or small_network())[:-1]
-    logits = {split: layers(data[f"X_{split}"].double()) for split in SPLITS}
+    parts = parts_of(data)
     with torch.no_grad():
-        return classifier_metrics(data, logits, metadata)
+        scores = {
+            split: score_classes(parts[split], network or small_network()) for split in SPLITS
+        }
+        return classifier_metrics(parts, scores, metadata)
 
 
 def test_classifier_metrics_by_hand() -> None:

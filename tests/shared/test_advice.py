@@ -19,6 +19,7 @@ from stages.shared.advice import (
     regression_remedy,
 )
 from stages.shared.metadata import Metadata
+from stages.shared.moments import moments
 from stages.shared.scaling import Scaling
 from stages.shared.training import DivergenceError
 from stages.train_regression import fit
@@ -54,7 +55,7 @@ def columns(*features: np.ndarray) -> np.ndarray:
     ],
 )
 def test_far_from_zero(feature: np.ndarray, is_far: bool) -> None:
-    assert far_from_zero(columns(Z, feature), ["z", "f"]) == (["f"] if is_far else [])
+    assert far_from_zero(moments(columns(Z, feature)), ["z", "f"]) == (["f"] if is_far else [])
 
 
 @pytest.mark.parametrize(
@@ -68,22 +69,24 @@ def test_far_from_zero(feature: np.ndarray, is_far: bool) -> None:
     ],
 )
 def test_differently_scaled(X: np.ndarray, expected: list[str]) -> None:
-    assert differently_scaled(X, list("abc"[: X.shape[1]])) == expected
+    assert differently_scaled(moments(X), list("abc"[: X.shape[1]])) == expected
 
 
 def test_spread_far_from_zero_loses_no_digits() -> None:
     """Seconds: a standard deviation of 1e-3 beside a mean of 1.7e9."""
-    assert differently_scaled(columns(1.7e9 + 1e-3 * Z, Z), ["t", "z"]) == ["t", "z"]
+    assert differently_scaled(moments(columns(1.7e9 + 1e-3 * Z, Z)), ["t", "z"]) == ["t", "z"]
 
 
 def test_reason_names_the_features() -> None:
     long = "x" * 100
-    assert reason_to_standardize(columns(Z, Z), ["a", "b"]) == ""
-    assert reason_to_standardize(columns(YEAR, Z), ["year", "z"]) == "year is far from zero"
-    assert reason_to_standardize(columns(YEAR, ID, ID), [long, "b", "c"]) == (
+    assert reason_to_standardize(moments(columns(Z, Z)), ["a", "b"]) == ""
+    assert (
+        reason_to_standardize(moments(columns(YEAR, Z)), ["year", "z"]) == "year is far from zero"
+    )
+    assert reason_to_standardize(moments(columns(YEAR, ID, ID)), [long, "b", "c"]) == (
         f"{'x' * 57}... and 2 more are far from zero"
     )
-    assert reason_to_standardize(columns(Z, 1e6 * Z), ["a", "b"]) == (
+    assert reason_to_standardize(moments(columns(Z, 1e6 * Z)), ["a", "b"]) == (
         "a and b have very different scales"
     )
 
