@@ -53,7 +53,7 @@ from stages.shared.theory import (
     softmax_loss_floor,
     solve_least_squares,
 )
-from stages.shared.thinning import MAX_POINTS, sample_rows, thin_counts
+from stages.shared.thinning import sample_rows, thin_counts
 
 FIGURES = "metrics/figures"
 MAX_ITEMS = 10  # weights, or classes with their recall, that evaluate.json lists
@@ -454,21 +454,20 @@ def write_classes(counts: Mapping[str, np.ndarray], metadata: Metadata) -> None:
 def write_confusion(
     part: Part, network: nn.Sequential, counts: np.ndarray, metadata: Metadata
 ) -> None:
-    """Write the actual and the predicted class of each test row.
+    """Write the actual and the predicted class of each test row, or of fewer, and then say so.
 
-    Of more than MAX_POINTS rows it has so many in the same proportions, and no order.
+    Of many rows it has some in the same proportions, ordered by class.
     """
     labels = np.array([str(label) for label in metadata.labels], dtype=object)
-    n_rows = len(part.y)
-    if n_rows <= MAX_POINTS:
+    shares, n_rows = thin_counts(counts), len(part.y)
+    if shares.sum() == n_rows:
         predicted = [network[:-1](X.double()).argmax(dim=1) for X, _ in part.chunks()]
         actual, guess = part.y.numpy(), torch.cat(predicted).numpy()
     else:
-        shares = thin_counts(counts)
         classes = np.indices(shares.shape).reshape(2, -1)  # of each cell
         actual, guess = np.repeat(classes, shares.ravel(), axis=1)
         print(
-            f"evaluate: metrics/confusion.csv has {MAX_POINTS:,} rows in the proportions of all "
+            f"evaluate: metrics/confusion.csv has {shares.sum():,} rows in the proportions of all "
             f"{n_rows:,} test rows"
         )
     pairs = list(zip(labels[actual], labels[guess], strict=True))

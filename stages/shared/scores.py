@@ -8,7 +8,6 @@ import math
 import os
 from collections.abc import Generator, Iterable
 from contextlib import ExitStack, contextmanager
-from functools import reduce
 from tempfile import TemporaryFile
 from typing import IO
 
@@ -16,7 +15,7 @@ import numpy as np
 
 from stages.core.errors import UserError
 from stages.shared.chunks import chunk_bounds
-from stages.shared.moments import CHUNK_VALUES, Moments, merge, moments
+from stages.shared.moments import CHUNK_VALUES, Moments, extend
 
 SCRATCH = "data"  # the folder of the largest files, whose disk has room for more
 Z_95 = 1.959963984540054  # 95 % of a normal distribution lie within so many standard deviations
@@ -30,13 +29,13 @@ def regression_scores(chunks: Iterable[tuple[np.ndarray, np.ndarray]]) -> dict[s
     r2 is None for a constant y.
     """
     squares, absolute = 0.0, 0.0
-    targets: list[Moments] = []
+    target: Moments | None = None
     for y, y_hat in chunks:
         residuals = y - y_hat
         squares += float(np.square(residuals).sum())
         absolute += float(np.abs(residuals).sum())
-        targets.append(moments(y[:, np.newaxis]))
-    target = reduce(merge, targets)
+        target = extend(target, y[:, np.newaxis])
+    assert target is not None  # every part has rows
     mse = squares / target.n
     return {
         "mse": mse,
