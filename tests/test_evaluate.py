@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
-from conftest import SMALL, Change, call_stage, feature_columns
+from conftest import PROJECT, SMALL, Change, call_stage, feature_columns, run
 from stages.core.errors import UserError
 from stages.core.schema import STAGES
 from stages.evaluate import (
@@ -28,6 +29,7 @@ from stages.evaluate import (
     describe_regression,
     make_parts,
     nearest_least_squares,
+    network_width,
     regression_data,
     regression_metrics,
     score_classes,
@@ -35,11 +37,13 @@ from stages.evaluate import (
     write_weights,
 )
 from stages.shared.metadata import ClassificationTruth, Metadata, RegressionTruth
-from stages.shared.metrics import read_json
+from stages.shared.metrics import flatten, read_json
 from stages.shared.models import build_network, load_classifier, load_snapshots
 from stages.shared.scaling import Scaling
 from stages.shared.splits import SPLITS
+from stages.shared.tensors import load_tensors, save_tensors
 from stages.shared.theory import bayes_cross_entropy, softmax_loss_floor
+from stages.shared.thinning import sample_rows, thin_counts
 
 METRICS = "metrics/evaluate.json"
 CLASSIFIER = "data/models/classifier.safetensors"
@@ -265,6 +269,32 @@ def test_baselines_of_the_regression_take_the_place_of_theory() -> None:
     assert metrics["least_squares"]["test"]["mse"] == pytest.approx(sum(squares) / 3)
 
 
+@pytest.mark.parametrize("truth", [True, False])
+@pytest.mark.parametrize("size", [1, 2, 7, 39])
+def test_metrics_of_the_regression_are_the_same_from_chunks(size: int, truth: bool) -> None:
+    generator = np.random.default_rng(0)
+    tensors = {}
+    for split, n_rows in zip(SPLITS, (40, 13, 8), strict=True):
+        x = torch.from_numpy(generator.random(n_rows))
+        noise = torch.from_numpy(generator.standard_normal(n_rows))
+        tensors |= {f"x_{split}": x, f"y_{split}": 2459003.5 + 2 * x + noise / 1000}
+    metadata = LINE if truth else without_truth(LINE)
+    model = number(1.5), number(2459003.0)
+    whole = regression_metrics(parts_of(tensors, 40), *model, metadata)
+    found = regression_metrics(parts_of(tensors, size), *model, metadata)
+    assert flat(found) == pytest.approx(flat(whole), rel=1e-6)
+    x, y = tensors["x_train"].numpy(), tensors["y_train"].numpy() - 2459003
+    slope, intercept = np.polyfit(x, y, 1)
+    assert found["least_squares_weight"] == pytest.approx(slope, rel=1e-6)
+    assert found["least_squares_bias"] == pytest.approx(2459003 + intercept, rel=1e-13)
+    loss = ((y - slope * x - intercept) ** 2).sum()
+    assert found["least_squares_loss"] == pytest.approx(loss, rel=1e-5)
+
+
+def flat(metrics: dict[str, Any]) -> dict[str, Any]:
+    return dict(flatten(metrics))
+
+
 def test_weights_are_listed_in_the_order_of_the_features(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -298,9 +328,12 @@ CLASS_DATA = {
 
 
 def metrics_of(
-    data: dict[str, Tensor], metadata: Metadata, network: nn.Sequential | None = None
+    data: dict[str, Tensor],
+    metadata: Metadata,
+    network: nn.Sequential | None = None,
+    size: int = 2,
 ) -> dict[str, Any]:
-    parts = parts_of(data)
+    parts = parts_of(data, size)
     with torch.no_grad():
         scores = {
             split: score_classes(parts[split], network or small_network()) for split in SPLITS
@@ -324,6 +357,42 @@ def test_classifier_metrics_by_hand() -> None:
     }
     assert metrics["train"]["accuracy"] == 1.0
     assert metrics["train"]["cross_entropy"] == pytest.approx(sum(losses[:2]) / 2, rel=1e-9)
+
+
+def random_classes(n_classes: int, n_rows: int = 50) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    data = {}
+    for split in SPLITS:
+        data[f"X_{split}"] = torch.randn(n_rows, 2, generator=generator).round(decimals=1)
+        data[f"y_{split}"] = torch.arange(n_rows) % n_classes
+    return data
+
+
+@pytest.mark.parametrize("metadata", [CLASSES, without_truth(CLASSES, labels=("u", "v", "w"))])
+@pytest.mark.parametrize("size", [1, 3, 49])
+def test_metrics_of_the_classifier_are_the_same_from_chunks(size: int, metadata: Metadata) -> None:
+    n_classes = len(metadata.labels)
+    data = random_classes(n_classes)
+    network = small_network() if n_classes == 2 else build_network(2, [4], 3).double().eval()
+    whole = metrics_of(data, metadata, network, 50)
+    found = metrics_of(data, metadata, network, size)
+    assert flat(found) == pytest.approx(flat(whole), rel=1e-12)
+    with torch.no_grad():
+        expected = network(data["X_test"].double())
+    hits = (expected.argmax(dim=1) == data["y_test"]).double().mean().item()
+    assert found["test"]["accuracy"] == pytest.approx(hits)
+    losses = -expected.log()[torch.arange(50), data["y_test"]]
+    assert found["test"]["cross_entropy"] == pytest.approx(losses.mean().item())
+    if n_classes == 2:
+        assert found["test"]["auc"] == pytest.approx(
+            roc_auc_score(data["y_test"], expected[:, 1].numpy().round(9))
+        )
+
+
+def test_width_of_a_network_is_that_of_its_widest_layer() -> None:
+    assert network_width(build_network(2, [10], 3)) == 10
+    assert network_width(build_network(20, [10], 3)) == 20
+    assert network_width(build_network(2, [4], 30)) == 30
 
 
 def test_score_of_a_class_that_a_part_lacks_is_left_open() -> None:
@@ -445,6 +514,111 @@ def test_classes_are_listed_with_their_rows_and_scores(
         "0,6,2,3,0.666667,1.0,0.8\n"
         "1,4,1,0,,0.0,0.0\n"
     )
+
+
+# Many rows
+
+
+@pytest.fixture
+def thinned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Show five points at most, and walk the tables in chunks of three rows."""
+    monkeypatch.setattr("stages.shared.thinning.MAX_POINTS", 5)
+    monkeypatch.setattr("stages.shared.moments.CHUNK_VALUES", 30)  # of ten columns
+
+
+def test_metrics_of_many_rows_are_those_of_all(
+    finished: Change, drawn: dict, thinned: None
+) -> None:
+    before = Path(METRICS).read_bytes()
+    call_stage("evaluate")
+    assert Path(METRICS).read_bytes() == before
+
+
+def test_figures_show_the_same_few_of_many_rows(
+    finished: Change, drawn: dict, thinned: None
+) -> None:
+    call_stage("evaluate")
+    rows = sample_rows(8)
+    assert len(rows) == 5
+    regression, classifier = drawn["regression"], drawn["classifier"]
+    tensors = load_file("data/tensors/regression.safetensors")
+    np.testing.assert_array_equal(regression.X[:, 0], tensors["x_train"][rows])
+    np.testing.assert_array_equal(regression.y, tensors["y_train"][rows])
+    np.testing.assert_array_equal(
+        regression.predicted + regression.residuals, tensors["y_test"][rows]
+    )
+    assert (regression.n_train, regression.n_test) == (8, 8)
+    tensors = load_file("data/tensors/classification.safetensors")
+    X, y = tensors["X_train"].double(), tensors["y_train"]
+    np.testing.assert_array_equal(classifier.X, X[rows])
+    np.testing.assert_array_equal(classifier.y, y[rows])
+    predicted = load_classifier(CLASSIFIER)[0](X).argmax(dim=1)
+    np.testing.assert_array_equal(classifier.predicted, predicted[rows])
+    assert {len(shown) for shown in classifier.snapshots.values()} == {5}
+    assert (classifier.n_rows, classifier.n_wrong) == (8, int((predicted != y).sum()))
+    assert classifier.confusion.sum() == 8
+
+
+def test_confusion_pairs_of_many_rows_keep_the_proportions_and_say_so(
+    finished: Change, drawn: dict, thinned: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call_stage("evaluate")
+    _, *rows = Path("metrics/confusion.csv").read_text().splitlines()
+    counts = thin_counts(drawn["classifier"].confusion)
+    assert len(rows) == counts.sum() == 5
+    assert [[rows.count(f"{a},{b}") for b in (0, 1)] for a in (0, 1)] == counts.tolist()
+    assert (
+        "evaluate: metrics/confusion.csv has 5 rows in the proportions of all 8 test rows\n"
+        in capsys.readouterr().out
+    )
+
+
+PEAK = """
+import sys, threading, time
+import stages.evaluate
+from stages.core.schema import STAGES
+from stages.core.params import read_params
+
+def anonymous():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+
+start, found, ended = anonymous(), [], threading.Event()
+
+def watch():
+    while not ended.wait(0.005):
+        found.append(anonymous())
+
+thread = threading.Thread(target=watch)
+thread.start()
+try:
+    stages.evaluate.main(read_params(STAGES["evaluate"]))
+finally:
+    ended.set()
+    thread.join()
+print((max(found) - start) / 1024)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="/proc tells the memory")
+def test_memory_does_not_grow_with_the_rows(finished: Change) -> None:
+    n_rows = 1_500_000
+    path = "data/tensors/regression.safetensors"
+    tensors, metadata = load_tensors(path)
+    line = {name: values.repeat(n_rows // len(values)) for name, values in tensors.items()}
+    save_tensors(path, line, metadata)
+    path = "data/tensors/classification.safetensors"
+    tensors, metadata = load_tensors(path)
+    clusters = {
+        name: values.repeat(n_rows // len(values), *[1] * (values.dim() - 1))
+        for name, values in tensors.items()
+    }
+    save_tensors(path, clusters, metadata)
+    del line, clusters
+    done = run(sys.executable, "-c", PEAK, cwd=Path.cwd(), PYTHONPATH=str(PROJECT))
+    assert done.returncode == 0, done.stderr
+    # MiB: a hundred for the figures. All predictions alone would take 12 MB a column and part.
+    assert float(done.stdout.splitlines()[-1]) < 120
 
 
 # What is printed
