@@ -122,7 +122,8 @@ def principal_components(X: np.ndarray) -> np.ndarray:
     weighted = standardize(X) * (1 + 1e-6 * np.arange(X.shape[1]))
     # The triangle of QR has the directions of all rows, and is much smaller.
     triangle = np.linalg.qr(weighted, mode="r")
-    directions = np.linalg.svd(triangle, full_matrices=False)[2][:2]
+    # All directions are needed, and take a minute for thousands of features, only of a single row.
+    directions = np.linalg.svd(triangle, full_matrices=len(triangle) == 1)[2][:2]
     largest = np.abs(round_significant(directions, DIGITS)).argmax(axis=1)
     directions = directions * np.sign(directions[[0, 1], largest])[:, None]
     points = round_significant(weighted @ directions.T, DIGITS)
