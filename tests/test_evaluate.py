@@ -5,7 +5,10 @@ import json
 import math
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -571,6 +574,36 @@ def test_confusion_pairs_of_many_rows_keep_the_proportions_and_say_so(
         "evaluate: metrics/confusion.csv has 5 rows in the proportions of all 8 test rows\n"
         in capsys.readouterr().out
     )
+
+
+def forget_truth() -> None:
+    """Make the tensors and models those of a custom table."""
+    for path in [*Path("data/tensors").iterdir(), *Path("data/models").iterdir()]:
+        tensors, metadata = load_tensors(str(path))
+        save_tensors(str(path), tensors, without_truth(metadata))
+
+
+@pytest.mark.parametrize("is_simulated", [True, False])
+def test_bars_end_when_all_rows_are_counted(
+    finished: Change, drawn: dict, monkeypatch: pytest.MonkeyPatch, is_simulated: bool
+) -> None:
+    if not is_simulated:
+        forget_truth()
+    counts: dict[str, list[int]] = {}
+
+    @contextmanager
+    def bar(stage: str, total: int) -> Iterator[SimpleNamespace]:
+        counts[stage] = []
+        yield SimpleNamespace(update=counts[stage].append)
+        assert sum(counts[stage]) == total
+
+    monkeypatch.setattr("stages.evaluate.progress_bar", bar)
+    monkeypatch.setattr("stages.shared.moments.CHUNK_VALUES", 30)
+    call_stage("evaluate")
+    assert {stage: set(sizes) for stage, sizes in counts.items()} == {
+        "evaluate regression": {8},
+        "evaluate classifier": {3, 2},
+    }
 
 
 PEAK = """
