@@ -12,7 +12,6 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from stages.shared.batch_moments import merge_over_ranks, moments
 from stages.shared.batches import Batch, Rows
@@ -79,53 +78,62 @@ def batch_statistics(network: nn.Sequential, batch: Batch) -> list[Statistics]:
     """Return the mean and variance of what each BatchNorm1d gets from a batch in training mode.
 
     They are those of all its chunks, on all ranks. The variance is the biased one, sum of squares /
-    n, by which training mode divides. If gradients are on, they are kept.
+    n, by which training mode divides.
     """
     statistics: list[Statistics] = []
     for layer in network:
         if isinstance(layer, nn.BatchNorm1d):
-            parts = [chunk_moments(network, batch, *rows, statistics) for rows in batch.bounds()]
-            statistics.append(merge_over_ranks(torch.stack(parts)))
+            parts = chunk_moments(network, batch, layer.num_features, statistics)
+            statistics.append(merge_over_ranks(parts))
     return statistics
 
 
+@torch.no_grad()
 def chunk_moments(
-    network: nn.Sequential, batch: Batch, start: int, stop: int, statistics: Sequence[Statistics]
+    network: nn.Sequential, batch: Batch, width: int, statistics: Sequence[Statistics]
 ) -> Tensor:
-    """Return the moments of what the first BatchNorm1d without statistics gets from a chunk.
+    """Return the moments of what the first BatchNorm1d without statistics gets from each chunk.
 
-    Where there are several chunks, the backward pass computes each once more, so that memory holds
-    one at a time.
+    (n_chunks, 1 + 2 * width), in one tensor: many small ones would lie between the large ones of
+    the chunks, and keep their memory from being used again.
     """
-    before = list(statistics)
-
-    def compute() -> Tensor:
+    bounds = list(batch.bounds())
+    parts = torch.empty(len(bounds), 1 + 2 * width, dtype=batch.dtype, device=batch.X.device)
+    for part, (start, stop) in zip(parts, bounds, strict=True):
         X, _ = batch.rows(start, stop)
-        return moments(run(network, X, before))
-
-    if batch.n_chunks == 1 or not torch.is_grad_enabled():
-        return compute()
-    return checkpoint(compute, use_reentrant=False, preserve_rng_state=False)
+        part.copy_(moments(run(network, X, statistics)))
+    return parts
 
 
 @contextmanager
 def whole_batch(network: nn.Sequential, batch: Batch) -> Generator[None, None, None]:
     """Let each chunk be normalized, in the block, by the statistics of the whole batch.
 
-    What the chunks' backward passes find for the statistics goes on to the parameters at the end.
+    What the chunks' backward passes find for the statistics goes on to the parameters at the end,
+    from the last layer to the first: each chunk's moments are computed once more, with gradients,
+    so that memory holds one chunk at a time.
     """
     layers = [layer for layer in network if isinstance(layer, SharedBatchNorm)]
     if not layers or batch.n_chunks == 1:
         yield
         return
-    statistics = batch_statistics(network, batch)
-    for layer, (mean, variance) in zip(layers, statistics, strict=True):
-        layer.given = mean.detach().requires_grad_(), variance.detach().requires_grad_()
-    yield
-    gradients = [item.grad for layer in layers for item in layer.given or ()]
-    torch.autograd.backward([item for pair in statistics for item in pair], gradients)
+    given: list[Statistics] = []
+    merged: list[tuple[Tensor, Statistics]] = []
     for layer in layers:
-        layer.given = None
+        parts = chunk_moments(network, batch, layer.num_features, given).requires_grad_()
+        mean, variance = merge_over_ranks(parts)
+        merged.append((parts, (mean, variance)))
+        layer.given = mean.detach().requires_grad_(), variance.detach().requires_grad_()
+        given.append(layer.given)
+    yield
+    for k in reversed(range(len(layers))):
+        parts, statistics = merged[k]
+        torch.autograd.backward(statistics, [item.grad for item in given[k]])
+        assert parts.grad is not None
+        for (start, stop), gradient in zip(batch.bounds(), parts.grad, strict=True):
+            X, _ = batch.rows(start, stop)
+            moments(run(network, X, given[:k])).backward(gradient)
+        layers[k].given = None
 
 
 @torch.no_grad()

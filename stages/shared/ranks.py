@@ -22,9 +22,10 @@ from stages.core.errors import UserError
 def process_group(device: str, timeout: int) -> Generator[None, None, None]:
     """Connect the ranks for the block: gloo sums what is on CPUs, NCCL what is on GPUs.
 
-    A rank waits at most `timeout` seconds for the others. Raises UserError if one is lost.
+    A rank waits at most `timeout` seconds for the others. Within such a block, another one does
+    nothing. Raises UserError if a rank is lost.
     """
-    if not dist.is_torchelastic_launched():
+    if not dist.is_torchelastic_launched() or dist.is_initialized():
         yield
         return
     wait = timedelta(seconds=timeout)
