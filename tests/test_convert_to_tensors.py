@@ -24,6 +24,8 @@ from stages.convert_to_tensors import (
     convert_classification,
     convert_regression,
     describe,
+    write_classification,
+    write_regression,
 )
 from stages.core.errors import UserError
 from stages.core.schema import TableParams
@@ -65,10 +67,18 @@ def convert(
         Path("my.csv").write_text(content)
     else:
         pd.DataFrame(content).to_csv("my.csv", index=False)
-    function = {"regression": convert_regression, "classification": convert_classification}[task]
-    converted = function(table_params(task, "my.csv", **changes))
-    tensors = {name: tensor.tolist() for name, tensor in converted.tensors.items()}
-    return tensors, converted.metadata
+    return convert_file(task, "my.csv", **changes)
+
+
+def convert_file(task: str, path: str, **changes: Any) -> tuple[dict[str, list], Metadata]:
+    """Return the values of the tensors that a table with the target t becomes; their metadata."""
+    params = table_params(task, path, **changes)
+    if task == "regression":
+        write_regression(convert_regression(params), "my.safetensors")
+    else:
+        write_classification(convert_classification(params), "my.safetensors")
+    tensors, metadata = load_tensors("my.safetensors")
+    return {name: tensors[name].tolist() for name in sorted(tensors)}, metadata
 
 
 def error_of(task: str, content: str | dict[str, Any] | pd.DataFrame, **changes: Any) -> str:
@@ -156,7 +166,8 @@ def test_column_split_is_kept_and_rows_may_be_mixed(folder: None, task: str) -> 
     content = "a,t,split\n1,0,train\n2,1,test\n3,1,train\n4,0,test\n5,0,valid\n"
     for changes in ({}, {"test_fraction": 0.7, "seed": 5}):
         tensors, _ = convert(task, content, **changes)
-        assert np.ravel(next(iter(tensors.values()))).tolist() == [1, 3]
+        features = tensors["x_train" if task == "regression" else "X_train"]
+        assert np.ravel(features).tolist() == [1, 3]
         assert [tensors[f"y_{part}"] for part in SPLITS] == [[0, 1], [0], [1, 0]]
 
 
@@ -380,18 +391,16 @@ def test_table_of_several_chunks_brings_its_truth_and_all_rows(
     generated: Change, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stages.shared.table_files.BATCH_ROWS", 5)
-    converted = convert_classification(
-        table_params("classification", RAW_CLASSIFICATION, target="label")
-    )
-    assert converted.metadata.truth is not None
-    assert [len(converted.tensors[f"y_{part}"]) for part in SPLITS] == [8, 8, 8]
+    tensors, metadata = convert_file("classification", RAW_CLASSIFICATION, target="label")
+    assert metadata.truth is not None
+    assert [len(tensors[f"y_{part}"]) for part in SPLITS] == [8, 8, 8]
 
 
 def test_table_that_was_written_anew_has_no_truth(generated: Change) -> None:
     path = copy_table(RAW_CLASSIFICATION, drop=("split",))
-    converted = convert_classification(table_params("classification", path, target="label"))
-    assert len(converted.tensors["y_test"]) == 4  # 20 % of the 12 of each class
-    assert converted.metadata.truth is None
+    tensors, metadata = convert_file("classification", path, target="label")
+    assert len(tensors["y_test"]) == 4  # 20 % of the 12 of each class
+    assert metadata.truth is None
 
 
 @pytest.mark.parametrize("extra_rows", [-1, 1])
@@ -493,11 +502,11 @@ def test_target_of_which_every_class_is_rare_is_rejected(folder: None) -> None:
 
 def test_rare_class_is_for_training_only_and_named(folder: None) -> None:
     content = "a,t\n" + "".join(f"{row / 7},r\n" for row in range(10)) + "9,s\n9,u\n8,u\n"
-    Path("my.csv").write_text(content)
-    converted = convert_classification(table_params("classification", "my.csv"))
-    assert converted.tensors["y_train"].bincount().tolist() == [6, 1, 2]
-    assert converted.tensors["y_test"].tolist() == [0, 0]
-    assert dict(converted.notes)["rare"] == "s, u: too few distinct rows, all of them for training"
+    tensors, _ = convert("classification", content)
+    assert np.bincount(tensors["y_train"]).tolist() == [6, 1, 2]
+    assert tensors["y_test"] == [0, 0]
+    notes = convert_classification(table_params("classification", "my.csv")).notes
+    assert dict(notes)["rare"] == "s, u: too few distinct rows, all of them for training"
 
 
 def test_class_of_copies_of_two_rows_is_rare(folder: None) -> None:

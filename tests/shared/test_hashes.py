@@ -5,21 +5,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.shared.splits import (
-    TEST,
-    TRAIN,
-    VALID,
-    hash_rows,
-    occurrences,
-    split_by_hash,
-    split_by_order,
-)
+from stages.shared.hashes import HashSplit, hash_rows, occurrences, sorted_copy
+from stages.shared.partition import split_by_order
+from stages.shared.splits import TEST, TRAIN, VALID
 
 VALUES = np.random.default_rng(0).standard_normal(1000)
 
 
 def split(values: np.ndarray, seed: int = 0, valid: float = 0.2, test: float = 0.1) -> np.ndarray:
-    return split_by_hash(hash_rows([values], seed), valid, test)
+    hashes = hash_rows([values], seed)
+    return HashSplit.fit(sorted_copy(hashes), valid, test).parts(hashes)
 
 
 # Hashes
