@@ -801,8 +801,8 @@ print(max(peaks) - before)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
 def test_memory_does_not_grow_with_the_table(article: Change) -> None:
-    """At 170 bytes a row, as when columns were held whole, it would be 680 MB."""
-    n_rows = 2_000_000
+    """At 170 bytes a row, as when columns were held whole, it would be 680 MB; the table alone has 130."""
+    n_rows = 4_000_000
     Path("stages").symlink_to(PROJECT / "stages")
     article(
         {
@@ -813,4 +813,4 @@ def test_memory_does_not_grow_with_the_table(article: Change) -> None:
     call_stage("generate_data")
     ended = run(sys.executable, "-c", MEASURED, cwd=Path.cwd())
     assert ended.returncode == 0, ended.stderr
-    assert int(ended.stdout.splitlines()[-1]) < 200_000
+    assert int(ended.stdout.splitlines()[-1]) < 120_000

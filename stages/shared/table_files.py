@@ -18,7 +18,7 @@ from stages.shared import csv_files
 from stages.shared.splits import SPLIT
 
 # Rows, and values, of a Parquet file in memory at a time
-BATCH_ROWS, BATCH_VALUES = 2**17, 2**23
+BATCH_ROWS, BATCH_VALUES = 2**15, 2**21
 GIT_LFS = b"version https://git-lfs"  # what a file that Git LFS has not fetched starts with
 PARQUET_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError)
 # What Arrow says of a Parquet file that is complete, but that it cannot read
