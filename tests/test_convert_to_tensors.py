@@ -1,7 +1,9 @@
 """From tables to tensors: types, split, labels, scaling, and what the data says of itself."""
 
 import json
+import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from conftest import Change, call_stage, feature_columns, params_of
+from conftest import PROJECT, Change, call_stage, feature_columns, params_of, run
 from stages.convert_to_tensors import (
     CLASSIFICATION,
     METRICS,
@@ -24,6 +26,8 @@ from stages.convert_to_tensors import (
     convert_classification,
     convert_regression,
     describe,
+    write_classification,
+    write_regression,
 )
 from stages.core.errors import UserError
 from stages.core.schema import TableParams
@@ -65,10 +69,18 @@ def convert(
         Path("my.csv").write_text(content)
     else:
         pd.DataFrame(content).to_csv("my.csv", index=False)
-    function = {"regression": convert_regression, "classification": convert_classification}[task]
-    converted = function(table_params(task, "my.csv", **changes))
-    tensors = {name: tensor.tolist() for name, tensor in converted.tensors.items()}
-    return tensors, converted.metadata
+    return convert_file(task, "my.csv", **changes)
+
+
+def convert_file(task: str, path: str, **changes: Any) -> tuple[dict[str, list], Metadata]:
+    """Return the values of the tensors that a table with the target t becomes; their metadata."""
+    params = table_params(task, path, **changes)
+    if task == "regression":
+        write_regression(convert_regression(params), "my.safetensors")
+    else:
+        write_classification(convert_classification(params), "my.safetensors")
+    tensors, metadata = load_tensors("my.safetensors")
+    return {name: tensors[name].tolist() for name in sorted(tensors)}, metadata
 
 
 def error_of(task: str, content: str | dict[str, Any] | pd.DataFrame, **changes: Any) -> str:
@@ -156,7 +168,8 @@ def test_column_split_is_kept_and_rows_may_be_mixed(folder: None, task: str) -> 
     content = "a,t,split\n1,0,train\n2,1,test\n3,1,train\n4,0,test\n5,0,valid\n"
     for changes in ({}, {"test_fraction": 0.7, "seed": 5}):
         tensors, _ = convert(task, content, **changes)
-        assert np.ravel(next(iter(tensors.values()))).tolist() == [1, 3]
+        features = tensors["x_train" if task == "regression" else "X_train"]
+        assert np.ravel(features).tolist() == [1, 3]
         assert [tensors[f"y_{part}"] for part in SPLITS] == [[0, 1], [0], [1, 0]]
 
 
@@ -380,18 +393,16 @@ def test_table_of_several_chunks_brings_its_truth_and_all_rows(
     generated: Change, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stages.shared.table_files.BATCH_ROWS", 5)
-    converted = convert_classification(
-        table_params("classification", RAW_CLASSIFICATION, target="label")
-    )
-    assert converted.metadata.truth is not None
-    assert [len(converted.tensors[f"y_{part}"]) for part in SPLITS] == [8, 8, 8]
+    tensors, metadata = convert_file("classification", RAW_CLASSIFICATION, target="label")
+    assert metadata.truth is not None
+    assert [len(tensors[f"y_{part}"]) for part in SPLITS] == [8, 8, 8]
 
 
 def test_table_that_was_written_anew_has_no_truth(generated: Change) -> None:
     path = copy_table(RAW_CLASSIFICATION, drop=("split",))
-    converted = convert_classification(table_params("classification", path, target="label"))
-    assert len(converted.tensors["y_test"]) == 4  # 20 % of the 12 of each class
-    assert converted.metadata.truth is None
+    tensors, metadata = convert_file("classification", path, target="label")
+    assert len(tensors["y_test"]) == 4  # 20 % of the 12 of each class
+    assert metadata.truth is None
 
 
 @pytest.mark.parametrize("extra_rows", [-1, 1])
@@ -493,11 +504,11 @@ def test_target_of_which_every_class_is_rare_is_rejected(folder: None) -> None:
 
 def test_rare_class_is_for_training_only_and_named(folder: None) -> None:
     content = "a,t\n" + "".join(f"{row / 7},r\n" for row in range(10)) + "9,s\n9,u\n8,u\n"
-    Path("my.csv").write_text(content)
-    converted = convert_classification(table_params("classification", "my.csv"))
-    assert converted.tensors["y_train"].bincount().tolist() == [6, 1, 2]
-    assert converted.tensors["y_test"].tolist() == [0, 0]
-    assert dict(converted.notes)["rare"] == "s, u: too few distinct rows, all of them for training"
+    tensors, _ = convert("classification", content)
+    assert np.bincount(tensors["y_train"]).tolist() == [6, 1, 2]
+    assert tensors["y_test"] == [0, 0]
+    notes = convert_classification(table_params("classification", "my.csv")).notes
+    assert dict(notes)["rare"] == "s, u: too few distinct rows, all of them for training"
 
 
 def test_class_of_copies_of_two_rows_is_rare(folder: None) -> None:
@@ -655,3 +666,151 @@ def test_split_without_validation_rows_says_where_they_come_from(folder: None) -
     frame.to_csv("my.csv", index=False)
     counts = convert_regression(table_params("regression", "my.csv")).counts
     assert counts["split_by"] == "column, validation at random"
+
+
+# Large tables
+
+
+def use_small_chunks(monkeypatch: pytest.MonkeyPatch, n_rows: int) -> None:
+    """Walk tables in chunks of `n_rows`, and map every array from a file."""
+    monkeypatch.setattr("stages.shared.scratch.ROWS", n_rows)
+    monkeypatch.setattr("stages.shared.scratch.SMALL", 0)
+    monkeypatch.setattr("stages.shared.table_files.BATCH_ROWS", 5)
+
+
+def mixed_table(n_rows: int = 150) -> pd.DataFrame:
+    """Return a table with numbers, texts, gaps, copies, an id and columns that are left out."""
+    generator = np.random.default_rng(0)
+    numbers = generator.standard_normal(n_rows).round(3) + 100
+    texts = generator.choice(["u", "v ", "w", "rare"], n_rows, p=[0.4, 0.3, 0.28, 0.02])
+    frame = pd.DataFrame(
+        {
+            "id": generator.permutation(n_rows),
+            "a": np.where(generator.random(n_rows) < 0.1, np.nan, numbers),
+            "c": np.where(generator.random(n_rows) < 0.1, None, texts),
+            "flag": generator.random(n_rows) < 0.5,
+            "constant": 7,
+            "name": [f"n{number}" for number in range(n_rows)],
+            "g": generator.choice([f"g{number}" for number in range(9)], n_rows),
+            "t": generator.choice([3, 1, 2], n_rows, p=[0.5, 0.3, 0.2]),
+        }
+    )
+    return pd.concat([frame, frame.iloc[:20], frame.iloc[:7]], ignore_index=True)
+
+
+@pytest.mark.parametrize("n_rows", [3, 64])
+@pytest.mark.parametrize("file", ["my.csv.gz", "my.parquet"])
+@pytest.mark.parametrize("task", ["regression", "classification"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"missing": "impute", "standardize": True},
+        {"missing": "drop", "features": ["a", "c"]},
+        {"missing": "drop", "split": "last", "standardize": True},
+        {"missing": "impute", "split": "group:g", "standardize": True},
+        {"missing": "impute", "features": ["c", "flag"]},  # every combination is there many times
+        {"missing": "impute", "standardize": True, "parts": ["train", "test"]},
+        {"missing": "drop", "standardize": True, "parts": ["train", "valid", "test"]},
+    ],
+    ids=["random", "drop", "last", "group", "few", "no-valid", "column"],
+)
+def test_chunks_change_nothing(
+    folder: None,
+    monkeypatch: pytest.MonkeyPatch,
+    n_rows: int,
+    file: str,
+    task: str,
+    changes: dict[str, Any],
+) -> None:
+    frame, options = mixed_table(), dict(changes)
+    if parts := options.pop("parts", None):
+        frame["split"] = np.resize(parts, len(frame))
+    frame.to_parquet(file) if file.endswith("parquet") else frame.to_csv(file, index=False)
+    found = []
+    for _ in range(2):
+        tensors, metadata = convert_file(task, file, **options)
+        function = convert_regression if task == "regression" else convert_classification
+        converted = function(table_params(task, file, **options))
+        found.append((tensors, metadata, converted.counts, converted.notes))
+        use_small_chunks(monkeypatch, n_rows)
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("file", ["my.csv", "my.parquet"])
+def test_error_in_a_later_chunk_names_the_row(
+    folder: None, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    use_small_chunks(monkeypatch, 7)
+    where = "line 52" if file == "my.csv" else "row 51"
+    frame = mixed_table(100)[["t"]].assign(a=np.arange(127) / 7)
+    frame["split"] = np.resize(["train", "test"], len(frame))
+    for column, value, words in (
+        ("a", 1e31, "must be a number from -1e30 to 1e30; got"),
+        ("a", None, "has a missing value, the first of 1 in this column; set missing"),
+        ("split", "tset", "must be train, valid or test; got 'tset'"),
+    ):
+        broken = frame.copy()
+        broken.loc[50, column] = value
+        broken.to_parquet(file) if file == "my.parquet" else broken.to_csv(file, index=False)
+        with pytest.raises(UserError) as error:
+            convert_file("regression", file)
+        assert str(error.value).startswith(f"{file}: {where}, column {column} {words}")
+
+
+def test_files_that_arrays_are_mapped_from_have_no_names(
+    folder: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_small_chunks(monkeypatch, 7)
+    convert("regression", mixed_table(), missing="impute")
+    assert os.listdir("data/tensors") == []
+
+
+def test_folder_that_holds_no_files_is_reported(
+    folder: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_small_chunks(monkeypatch, 7)
+    Path("data").write_text("a file")
+    assert error_of("regression", mixed_table(), missing="impute") == (
+        "data/tensors cannot hold temporary files: Not a directory."
+    )
+
+
+MEASURED = """
+import threading, time
+from pathlib import Path
+from stages.convert_to_tensors import main
+from stages.core.params import read_params
+from stages.core.schema import STAGES
+
+def measure():
+    status = Path("/proc/self/status").read_text()  # memory but mapped files, in kB
+    return int(status.split("RssAnon:")[1].split()[0])
+
+def watch():
+    while True:
+        peaks.append(max(peaks.pop(), measure()))
+        time.sleep(0.002)
+
+before = measure()  # the imports
+peaks = [before]
+threading.Thread(target=watch, daemon=True).start()
+main(read_params(STAGES["convert_to_tensors"]))
+print(max(peaks) - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+def test_memory_does_not_grow_with_the_table(article: Change) -> None:
+    """The table alone has 130 MB; were its columns held whole, it would be 680 MB."""
+    n_rows = 4_000_000
+    Path("stages").symlink_to(PROJECT / "stages")
+    article(
+        {
+            "generate_data.regression.n_samples": n_rows,
+            "generate_data.classification.n_samples_per_class": n_rows // 2,
+        }
+    )
+    call_stage("generate_data")
+    ended = run(sys.executable, "-c", MEASURED, cwd=Path.cwd())
+    assert ended.returncode == 0, ended.stderr
+    assert int(ended.stdout.splitlines()[-1]) < 120_000

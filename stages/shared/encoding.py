@@ -1,6 +1,5 @@
 """Columns of a table as features: missing values filled in, text as one feature per category."""
 
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,22 +8,26 @@ from stages.shared.metadata import FeatureColumn
 from stages.shared.tables import is_missing
 
 
-def fit_column(name: str, values: np.ndarray, impute: bool) -> FeatureColumn:
-    """Return how a column becomes features, from its values in the training part.
+def fit_numbers(name: str, known: np.ndarray, impute: bool) -> FeatureColumn:
+    """Return how a column of numbers becomes a feature, from its known training values.
 
-    `values` are float64, nan where they are missing, or text as object, "" where they are missing.
-    With `impute`, the value filled in is the median or the most frequent category, the first in
-    alphabetical order if there is more than one.
+    With `impute`, the value filled in is the median. `known`, float64 (n,), is then put in another
+    order.
     """
-    known = values[~is_missing(values)]
-    if values.dtype != object:
-        return FeatureColumn(name=name, fill=float(np.median(known)) if impute else None)
-    counts = Counter(known.tolist())
-    categories = tuple(sorted(counts))
+    fill = float(np.median(known, overwrite_input=True)) if impute else None
+    return FeatureColumn(name=name, fill=fill)
+
+
+def fit_texts(name: str, texts: np.ndarray, counts: np.ndarray, impute: bool) -> FeatureColumn:
+    """Return how a column of text becomes features: one for each text of the training part.
+
+    `texts`, object (n_texts,), are sorted, and `counts` says how often each is there in training.
+    With `impute`, the text filled in is the most frequent, the first if there is more than one.
+    """
     return FeatureColumn(
         name=name,
-        categories=categories,
-        fill=max(categories, key=lambda category: counts[category]) if impute else None,
+        categories=tuple(texts[counts > 0].tolist()),
+        fill=str(texts[counts.argmax()]) if impute else None,
     )
 
 

@@ -1,12 +1,13 @@
 """Standardization: each feature minus its mean, divided by its standard deviation."""
 
+from collections.abc import Iterable
 from typing import Self
 
 import numpy as np
 from pydantic import model_validator
 
 from stages.core.fields import Number, ParamsModel, Positive
-from stages.shared.rounding import round_significant
+from stages.shared.rounding import Moments, round_significant
 
 DIGITS = 9  # differences between machines in the last bits of a sum end here
 
@@ -31,10 +32,22 @@ class Scaling(ParamsModel):
         Computed from the distances to the first row, so that features far from zero, such as years
         or times in seconds, lose no digits.
         """
-        distances = X - X[0]
-        mean = X[0] + round_significant(distances.mean(axis=0), DIGITS)
-        scale = round_significant(distances.std(axis=0), DIGITS)
-        scale = np.where(distances.any(axis=0) & (scale > 0), scale, 1.0)
+        return cls.fit_chunks([X])
+
+    @classmethod
+    def fit_chunks(cls, chunks: Iterable[np.ndarray]) -> "Scaling":
+        """Return what `fit` does of the rows of all chunks, each (n, n_features)."""
+        moments = None
+        for X in chunks:
+            if moments is None and len(X):
+                moments = Moments(X[0])
+            if moments is not None:
+                moments.add(X)
+        if moments is None:
+            raise ValueError("a scaling must have rows to be fitted to")
+        mean = moments.first + round_significant(moments.mean, DIGITS)
+        scale = round_significant(moments.std, DIGITS)
+        scale = np.where(scale > 0, scale, 1.0)
         return cls(mean=tuple(mean.tolist()), scale=tuple(scale.tolist()))
 
     def transform(self, X: np.ndarray) -> np.ndarray:

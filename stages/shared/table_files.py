@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from stages.core.errors import UserError
@@ -17,7 +18,7 @@ from stages.shared import csv_files
 from stages.shared.splits import SPLIT
 
 # Rows, and values, of a Parquet file in memory at a time
-BATCH_ROWS, BATCH_VALUES = 2**17, 2**23
+BATCH_ROWS, BATCH_VALUES = 2**15, 2**21
 GIT_LFS = b"version https://git-lfs"  # what a file that Git LFS has not fetched starts with
 PARQUET_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError)
 # What Arrow says of a Parquet file that is complete, but that it cannot read
@@ -59,6 +60,16 @@ def read_chunks(path: str, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
                 "Rename one."
             )
     yield from csv_files.read_chunks(path, names) if is_csv(path) else read_parts(path, names)
+
+
+def count_rows(path: str) -> int | None:
+    """Return the number of rows of a Parquet table, and None of CSV, which is read to know it."""
+    if is_csv(path):
+        return None
+    try:
+        return sum(pq.read_metadata(part).num_rows for part in part_files(path))
+    except PARQUET_ERRORS:
+        return None  # reading it names the file
 
 
 def locate(path: str, row: int) -> str:
@@ -178,7 +189,8 @@ def read_parts(path: str, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
     n_rows = max(1, min(BATCH_ROWS, BATCH_VALUES // max(1, len(names))))
     for part in (first, *others):
         try:
-            with pq.ParquetFile(part) as file:
+            # Mapped: a group of rows may be as large as the file.
+            with pq.ParquetFile(part, memory_map=True) as file:
                 for batch in file.iter_batches(n_rows, columns=list(names)):
                     yield batch.select(list(names)).cast(schema)
         except PARQUET_ERRORS as error:
@@ -215,18 +227,20 @@ def read_truth(path: str, columns: pa.Table) -> str | None:
     metadata = pq.read_metadata(path).metadata or {}
     if TRUTH not in metadata:
         return None
-    columns = columns.combine_chunks()
-    crcs = {name: update_crc(0, columns.column(name).chunk(0)) for name in columns.column_names}
+    crcs = dict.fromkeys(columns.column_names, 0)
+    for name in crcs:
+        for chunk in columns.column(name).chunks:
+            crcs[name] = update_crc(crcs[name], chunk)
     is_unchanged = metadata.get(CHECKSUM) == format_crcs(crcs)
     return metadata[TRUTH].decode(errors="replace") if is_unchanged else None
 
 
 def update_crc(crc: int, column: pa.Array) -> int:
     """Return the CRC-32 of a column's values, appended to those of `crc`."""
-    values = column.to_numpy(zero_copy_only=False)
-    if is_text(column):
-        values = "".join(f"{value}\n" for value in values).encode()
-    return zlib.crc32(values, crc)
+    if not is_text(column):
+        return zlib.crc32(column.to_numpy(zero_copy_only=False), crc)
+    lines = pc.binary_join_element_wise(pc.fill_null(column, "None"), "", "\n")
+    return zlib.crc32(lines.buffers()[2] or b"", crc)
 
 
 def format_crcs(crcs: Mapping[str, int]) -> bytes:

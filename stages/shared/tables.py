@@ -1,7 +1,7 @@
 """The columns of a table as numbers, texts, labels and parts; an error names the row and column."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +11,14 @@ import pyarrow.compute as pc
 from stages.core.errors import UserError
 from stages.core.params import did_you_mean, shorten
 from stages.core.schema import TableParams
+from stages.shared import scratch
+from stages.shared.chunks import progress_bar
+from stages.shared.hashes import count_distinct, text_bits
+from stages.shared.scratch import map_table, row_slices
 from stages.shared.splits import SPLIT, SPLITS
 from stages.shared.table_files import (
     column_names,
+    count_rows,
     index_names,
     is_text,
     locate,
@@ -35,6 +40,7 @@ WRITTEN_NUMBER = r"^[-+]?[$€£]? ?[0-9][0-9.,' ]* ?[%$€£]?$"
 INTEGER = r"^(0|-?[1-9][0-9]{0,17})$"
 # In lower case; pandas reads the same and a few more.
 MISSING = ("", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "?")
+NO_TEXT = text_bits([""])[0]  # what stands for a missing text
 
 Column = pa.Array | pa.ChunkedArray
 
@@ -43,23 +49,26 @@ Column = pa.Array | pa.ChunkedArray
 class Table:
     """The columns of a table that a model is trained on, without the rows that are dropped.
 
-    `features` are float64, nan where a value is missing, or text as object, "" where it is missing;
-    `target` is float64 for a regression, and int64 or text as object for a classification; all have
-    shape (n,). `parts` are the positions in SPLITS, from the table's column `split`, and `groups`
-    the texts of the column that keeps rows together, if there is one. `left_out` gives the reason
-    why `features: all` does not take a column. `n_dropped` and `n_missing` count the rows that are
-    dropped and the values that are missing in the others. `truth` is how a simulation describes
-    itself.
+    `features` are float64, nan where a value is missing; those in `texts` are positions in the
+    sorted texts, object, that are there. `target` is float64 for a regression, and the class
+    numbers, int64, for a classification: positions in `labels`, int64 or text as object. `parts`
+    are the positions in SPLITS, int8, from the table's column `split`, and `groups` stand for the
+    texts of the column that keeps rows together, uint64, if there is one. All have shape (n,), in
+    scratch files. `left_out` gives the reason why `features: all` does not take a column.
+    `n_dropped` and `n_missing` count the rows that are dropped and the values of each feature that
+    are missing in the others. `truth` is how a simulation describes itself.
     """
 
     path: str
     features: dict[str, np.ndarray]
+    texts: dict[str, np.ndarray]
     target: np.ndarray
+    labels: np.ndarray | None
     parts: np.ndarray | None
     groups: np.ndarray | None
     left_out: dict[str, str]
     n_dropped: int
-    n_missing: int
+    n_missing: dict[str, int]
     truth: str | None
 
 
@@ -83,10 +92,10 @@ def read_table(params: TableParams, is_regression: bool) -> Table:
     candidates = [name for name in names if name not in (target, SPLIT, group) and name.strip()]
     extra = [SPLIT] if has_split else [group] if group else []
     used = listed or candidates
-    batches = list(read_chunks(path, [*used, target, *extra]))
-    if not sum(len(batch) for batch in batches):
+    batches = read_chunks(path, [*used, target, *extra])
+    columns = map_table(batches, f"read {path}", count_rows(path))
+    if columns is None:
         raise no_rows(path)
-    columns = pa.Table.from_batches(batches)
     left_out = dict[str, str]()
     if not listed:
         unnamed = {"": "no name"} if "" in [name.strip() for name in names] else {}
@@ -105,23 +114,48 @@ def read_table(params: TableParams, is_regression: bool) -> Table:
                 f"its type is {columns[name].type}. Convert it, or choose another split."
             )
     truth = read_truth(path, columns)
-    features = {name: to_feature(columns[name], path, name) for name in used}
-    values = columns[target]
-    y = to_float64(values, path, target) if is_regression else to_labels(values, path, target)
-    parts = to_parts(columns[SPLIT], path) if has_split else None
-    groups = to_texts(columns[group]) if group else None
-    keep = rows_to_keep(params, features, y, groups)
+    n_rows = len(columns)
+    values = scratch.empty((len(used), n_rows), np.float64)
+    features = dict(zip(used, values, strict=True))
+    texts = dict[str, np.ndarray]()
+    for name, feature in features.items():
+        if is_category(columns[name]):
+            texts[name] = write_codes(columns[name], name, feature)
+        else:
+            write_numbers(columns[name], path, name, feature)
+    y = scratch.empty(n_rows, np.float64)
+    if is_regression:
+        write_numbers(columns[target], path, target, y)
+        labels = None
+    else:
+        labels = write_labels(columns[target], path, target, y)
+    parts = read_parts(columns[SPLIT], path) if has_split else None
+    groups = read_groups(columns[group], group) if group else None
+    del columns  # and the file that it is mapped from
+    keep, n_missing = rows_to_keep(params, features, y, groups)
+    n_dropped = n_rows - (n_kept := count_true(keep))
     check_kept(params, parts, keep)
-    features = {name: column[keep] for name, column in features.items()}
+    if n_dropped:
+        for column in (*values, y, parts, groups):
+            if column is not None:
+                drop_rows(column, keep)
+        features = {name: column[:n_kept] for name, column in features.items()}
+        y = y[:n_kept]
+        parts = None if parts is None else parts[:n_kept]
+        groups = None if groups is None else groups[:n_kept]
+    if labels is not None:
+        labels, y = number_classes(labels, y)
     return Table(
         path=path,
         features=features,
-        target=y[keep] if is_regression else to_integers(y[keep]),
-        parts=None if parts is None else parts[keep],
-        groups=None if groups is None else groups[keep],
+        texts=texts,
+        target=y,
+        labels=labels,
+        parts=parts,
+        groups=groups,
         left_out=left_out,
-        n_dropped=len(keep) - int(keep.sum()),
-        n_missing=sum(int(is_missing(column).sum()) for column in features.values()),
+        n_dropped=n_dropped,
+        n_missing=n_missing,
         truth=truth,
     )
 
@@ -166,99 +200,295 @@ def find_left_out(path: str, columns: pa.Table) -> dict[str, str]:
     return left_out
 
 
-def reason_to_leave_out(column: Column) -> str:
+def reason_to_leave_out(column: pa.ChunkedArray) -> str:
     """Return why a column cannot be a feature, or nothing."""
     if column.null_count == len(column):
         return "no values"
-    numbers = parse_numbers(column)
-    if has_large_integers(column, numbers):
+    all_numbers, has_large = survey_numbers(column)
+    if has_large:
         return "integers beyond 2**53, which float64 merges"
     if not is_text_like(column):
         return "" if is_number(column.type) else f"type {column.type}"
-    if numbers is not None:
+    if all_numbers:
         return ""
-    values = normalize(column).drop_null()
-    if not len(values):
+    n_values, n_numbers = count_matches(column, NUMBER)
+    if not n_values:
         return "no values"
-    if is_numeric(column):
-        texts = values.filter(pc.invert(pc.match_substring_regex(values, NUMBER)))
-        if len(texts) <= max(MAX_STRAY_TEXTS, MAX_STRAY_FRACTION * len(values)):
+    if is_mostly(n_numbers, n_values):
+        n_texts = n_values - n_numbers
+        if n_texts <= max(MAX_STRAY_TEXTS, MAX_STRAY_FRACTION * n_values):
             return ""
-        return f"{len(texts)} of {len(values)} values are text, such as {texts[0]}"
-    written = pc.match_substring_regex(values, WRITTEN_NUMBER)
-    if 2 * pc.sum(written).as_py() > len(values):
-        example = values[pc.index(written, True).as_py()]
+        example = first_match(column, NUMBER, matches=False)
+        return f"{n_texts} of {n_values} values are text, such as {example}"
+    if 2 * count_matches(column, WRITTEN_NUMBER)[1] > n_values:
+        example = first_match(column, WRITTEN_NUMBER, matches=True)
         return f"numbers such as {example}, which must be written as 1234.5"
-    n_categories = len(pc.unique(values))
+    n_categories = count_texts(column)
     if n_categories <= MAX_CATEGORIES:
         return ""
     return f"text with {n_categories} different values; the limit is {MAX_CATEGORIES}"
 
 
-def counts_rows(column: Column) -> bool:
+def survey_numbers(column: pa.ChunkedArray) -> tuple[bool, bool]:
+    """Return whether a column of text holds numbers alone, and whether integers are too large.
+
+    Integers as text count only where all of the texts are numbers.
+    """
+    is_large = False
+    for _, chunk in walk(column, "look at numbers"):
+        numbers = parse_numbers(chunk)
+        if numbers is None and is_text(column):
+            return False, False
+        is_large |= has_large_integers(chunk, numbers)
+    return is_text(column), is_large
+
+
+def count_matches(column: pa.ChunkedArray, pattern: str) -> tuple[int, int]:
+    """Return how many values of a column of text are not missing, and how many match."""
+    n_values = n_matches = 0
+    for _, chunk in walk(column, "look at texts"):
+        values = normalize(chunk).drop_null()
+        n_values += len(values)
+        n_matches += pc.sum(pc.match_substring_regex(values, pattern)).as_py() or 0
+    return n_values, n_matches
+
+
+def first_match(column: pa.ChunkedArray, pattern: str, *, matches: bool) -> str:
+    """Return the first value of a column of text that does, or does not, match."""
+    for chunk in column.chunks:
+        values = normalize(chunk).drop_null()
+        place = pc.index(pc.match_substring_regex(values, pattern), matches).as_py()
+        if place >= 0:
+            return str(values[place])
+    raise ValueError(f"no value whose match of {pattern} is {matches}")
+
+
+def count_texts(column: pa.ChunkedArray) -> int:
+    """Return how many different texts a column has; those that are missing do not count."""
+    hashes = scratch.empty(len(column), np.int64)
+    n_hashes = 0
+    for _, chunk in walk(column, "look at texts"):
+        texts = pc.unique(normalize(chunk).drop_null()).to_pylist()
+        hashes[n_hashes : n_hashes + len(texts)] = list(map(hash, texts))
+        n_hashes += len(texts)
+    hashes = hashes[:n_hashes]
+    hashes.sort()
+    return count_distinct(hashes)
+
+
+def counts_rows(column: pa.ChunkedArray) -> bool:
     """Return whether a column is 0, 1, 2 … or 1, 2, 3 …, as an index is."""
-    if is_text(column):
-        if not pc.all(pc.match_substring_regex(column, INTEGER)).as_py():
+    first = None
+    for rows, chunk in walk(column, "look for an index"):
+        if is_text(chunk):
+            if not pc.all(pc.match_substring_regex(chunk, INTEGER)).as_py():
+                return False
+            chunk = pc.cast(chunk, pa.int64())
+        if not pa.types.is_integer(chunk.type) or chunk.null_count:
             return False
-        column = pc.cast(column, pa.int64())
-    if not pa.types.is_integer(column.type) or column.null_count:
-        return False
-    values = np.array(column)
-    return bool(values[0] in (0, 1) and (np.diff(values) == 1).all())
+        values = np.array(chunk)
+        first = values[0] if first is None else first
+        if first not in (0, 1) or (values != np.arange(rows.start, rows.stop) + int(first)).any():
+            return False
+    return True
 
 
 def rows_to_keep(
     params: TableParams, features: dict[str, np.ndarray], y: np.ndarray, groups: np.ndarray | None
-) -> np.ndarray:
-    """Return which rows have all values that they need, bool (n,).
+) -> tuple[np.ndarray, dict[str, int]]:
+    """Return which rows have all values that they need, bool (n,), and what these lack.
 
-    A row without a target, or without its group, is of no use. Raises UserError for the first
-    missing value if they are to be refused, and if no row is left.
+    That is the number of missing values of each feature. A row without a target, or without its
+    group, is of no use. Raises UserError for the first missing value if they are to be refused, and
+    if no row is left.
     """
-    if is_missing(y).all():
+    needed = {params.target: y}
+    if groups is not None:
+        needed[params.split.removeprefix("group:")] = groups
+    columns = needed | features
+    required = needed if params.missing == "impute" else columns
+    first, n_missing = dict[str, int](), dict.fromkeys(columns, 0)
+    imputed = dict.fromkeys(features, 0)
+    keep = scratch.empty(len(y), bool)
+    for rows in row_slices(len(y), "look for missing values", len(columns)):
+        missing = {name: is_missing(values[rows]) for name, values in columns.items()}
+        for name, is_lacking in missing.items():
+            if is_lacking.any():
+                first.setdefault(name, rows.start + int(is_lacking.argmax()))
+                n_missing[name] += int(is_lacking.sum())
+        keep[rows] = ~np.any([missing[name] for name in required], axis=0)
+        for name in features:
+            imputed[name] += int(missing[name][keep[rows]].sum())
+    if n_missing[params.target] == len(y):
         raise UserError(
             f"{params.table}: the target {params.target} must have values; it has none. Choose "
             "another target."
         )
-    needed = {params.target: is_missing(y)}
-    if groups is not None:
-        needed[params.split.removeprefix("group:")] = is_missing(groups)
-    columns = needed.copy()
-    if params.missing != "impute":
-        columns |= {name: is_missing(values) for name, values in features.items()}
     if params.missing == "refuse":
-        for name, missing in columns.items():
-            if missing.any():
+        for name in columns:
+            if name in first:
                 remedy = "drop" if name in needed else "drop or impute"
-                where = location(params.table, name, int(missing.argmax()) + 1)
+                where = location(params.table, name, first[name] + 1)
                 raise UserError(
-                    f"{where} has a missing value, the first of {missing.sum()} in this column; "
+                    f"{where} has a missing value, the first of {n_missing[name]} in this column; "
                     f"set missing: {remedy} in params.yaml, or correct the table."
                 )
-    keep = ~np.any(list(columns.values()), axis=0)
-    if not keep.any():
-        worst = max(columns, key=lambda name: columns[name].sum())
+    if not count_true(keep):
+        worst = max(required, key=lambda name: n_missing[name])
         raise UserError(
             f"{params.table} must have rows without missing values; it has none, and most are "
             f"missing in column {worst}. Leave it out of the features, or set missing: impute in "
             "params.yaml."
         )
-    return np.asarray(keep)
+    return keep, imputed
 
 
 def check_kept(params: TableParams, parts: np.ndarray | None, keep: np.ndarray) -> None:
     """Raise UserError if dropping rows leaves none for training or for testing."""
+    if parts is None:
+        return
+    before, after = np.zeros((2, len(SPLITS)), dtype=np.int64)
+    for rows in row_slices(len(keep), "count rows"):
+        before += np.bincount(parts[rows], minlength=len(SPLITS))
+        after += np.bincount(parts[rows][keep[rows]], minlength=len(SPLITS))
     for number, part in enumerate(SPLITS):
-        if parts is not None and (parts == number).any() and not (parts[keep] == number).any():
+        if before[number] and not after[number]:
             raise UserError(
                 f"{params.table}: every row with split {part} has a missing value, so that none is "
                 "left. Set missing: impute in params.yaml, or list fewer features."
             )
 
 
+def count_true(values: np.ndarray) -> int:
+    """Return how many of bool values (n,) are true."""
+    return int(np.count_nonzero(values))
+
+
+def drop_rows(column: np.ndarray, keep: np.ndarray) -> None:
+    """Move the values of a column (n,) to keep to its start, in their order."""
+    done = 0
+    for rows in row_slices(len(column), "drop rows"):
+        kept = column[rows][keep[rows]]
+        column[done : done + len(kept)] = kept
+        done += len(kept)
+
+
 def is_missing(values: np.ndarray) -> np.ndarray:
-    """Return which values, float64 or text as object, are missing, bool of the same shape."""
+    """Return which values are missing, bool of the same shape.
+
+    They are float64, text as object, or uint64 that stands for text.
+    """
+    if values.dtype == np.uint64:
+        return np.asarray(values == NO_TEXT)
     return np.asarray(values == "") if values.dtype == object else np.isnan(values)
+
+
+# Columns as arrays --------------------------------------------------------------------------------
+
+
+def walk(column: pa.ChunkedArray, doing: str) -> Iterator[tuple[slice, pa.Array]]:
+    """Yield the rows and the values of each chunk of a column, with a progress bar."""
+    start = 0
+    with progress_bar(doing, len(column)) as bar:
+        for chunk in column.chunks:
+            yield slice(start, start + len(chunk)), chunk
+            start += len(chunk)
+            bar.update(len(chunk))
+
+
+def write_numbers(column: pa.ChunkedArray, path: str, name: str, values: np.ndarray) -> None:
+    """Write a column into float64 (n,), nan where a value is missing; raise as to_float64 does."""
+    if survey_numbers(column)[1]:
+        raise large_error(path, name)
+    for rows, chunk in walk(column, f"read {name}"):
+        values[rows] = convert_numbers(chunk, path, name, rows.start + 1)
+
+
+def write_codes(column: pa.ChunkedArray, name: str, values: np.ndarray) -> np.ndarray:
+    """Write a column of text into float64 (n,); return the sorted texts, object.
+
+    The values are positions in the texts, nan where one is missing.
+    """
+    distinct = pc.unique(column)
+    texts = to_texts(distinct)
+    return write_positions(column, distinct, texts, name, values)
+
+
+def write_labels(column: pa.ChunkedArray, path: str, name: str, values: np.ndarray) -> np.ndarray:
+    """Write a column of class labels into float64 (n,); return the sorted labels, text as object.
+
+    The values are positions in the labels, nan where one is missing. Raises as to_labels does.
+    """
+    distinct = pc.unique(column)
+    try:
+        labels = to_labels(distinct, path, name)
+    except UserError:
+        for rows, chunk in walk(column, f"read {name}"):  # the error names the row of a value
+            to_labels(chunk, path, name, rows.start + 1)
+        raise
+    return write_positions(column, distinct, labels, name, values)
+
+
+def write_positions(
+    column: pa.ChunkedArray, distinct: pa.Array, texts: np.ndarray, name: str, values: np.ndarray
+) -> np.ndarray:
+    """Write a column into float64 (n,), as positions in the sorted texts, which are returned.
+
+    `texts`, object, stand for the `distinct` values, "" for what is missing.
+    """
+    known = np.array(sorted(set(texts.tolist()) - {""}), dtype=object)
+    numbers = {text: number for number, text in enumerate(known.tolist())}
+    positions = np.array([numbers.get(text, np.nan) for text in texts.tolist()])
+    for rows, chunk in walk(column, f"read {name}"):
+        values[rows] = positions[np.array(pc.index_in(chunk, distinct))]
+    return known
+
+
+def number_classes(texts: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the labels that appear, in ascending order, and the class numbers, int64 (n,).
+
+    `values` are positions in `texts`, float64.
+    """
+    counts = np.zeros(len(texts), dtype=np.int64)
+    for rows in row_slices(len(values), "count labels"):
+        counts += np.bincount(values[rows].astype(np.int64), minlength=len(texts))
+    labels, numbers = np.unique(to_integers(texts[counts > 0]), return_inverse=True)
+    numbers_of = np.zeros(len(texts), dtype=np.int64)
+    numbers_of[counts > 0] = numbers
+    y = scratch.empty(len(values), np.int64)
+    for rows in row_slices(len(values), "number labels"):
+        y[rows] = numbers_of[values[rows].astype(np.int64)]
+    return labels, y
+
+
+def read_groups(column: pa.ChunkedArray, name: str) -> np.ndarray:
+    """Return what stands for the text of each row, uint64 (n,), NO_TEXT where it is missing."""
+    groups = scratch.empty(len(column), np.uint64)
+    for rows, chunk in walk(column, f"read {name}"):
+        encoded = pc.dictionary_encode(chunk, null_encoding="encode")
+        bits = text_bits(to_texts(encoded.dictionary).tolist())
+        groups[rows] = bits[np.array(encoded.indices)]
+    return groups
+
+
+def read_parts(column: pa.ChunkedArray, path: str) -> np.ndarray:
+    """Return a split column as positions in SPLITS, int8 (n,).
+
+    Raises UserError for a value that is not train, valid or test, and where train or test never
+    appears.
+    """
+    parts = scratch.empty(len(column), np.int8)
+    counts = np.zeros(len(SPLITS), dtype=np.int64)
+    for rows, chunk in walk(column, f"read {SPLIT}"):
+        parts[rows] = to_parts(chunk, path, rows.start + 1)
+        counts += np.bincount(parts[rows], minlength=len(SPLITS))
+    for split in ("train", "test"):
+        if not counts[SPLITS.index(split)]:
+            raise UserError(
+                f"{path}: column {SPLIT} must have rows with train and with test; none has {split}."
+                " Correct the table, or rename the column to have the table split at random."
+            )
+    return parts
 
 
 # Arrow's columns ----------------------------------------------------------------------------------
@@ -294,17 +524,17 @@ def normalize(column: Column) -> Column:
     return pc.if_else(missing, pa.scalar(None, pa.large_string()), texts)
 
 
-def is_numeric(column: Column) -> bool:
-    """Return whether a column has a numeric type, or text of which at least half are numbers.
+def is_category(column: pa.ChunkedArray) -> bool:
+    """Return whether a column holds text that is no numbers."""
+    if not is_text_like(column) or survey_numbers(column)[0]:
+        return False
+    n_values, n_numbers = count_matches(column, NUMBER)
+    return not is_mostly(n_numbers, n_values)
 
-    Missing values do not count.
-    """
-    if is_text(column):
-        texts = normalize(column)
-        matches = pc.match_substring_regex(texts, NUMBER)
-        n_numbers = pc.sum(matches).as_py() or 0
-        return n_numbers > 0 and 2 * n_numbers >= len(texts) - texts.null_count
-    return is_number(column.type)
+
+def is_mostly(n_numbers: int, n_values: int) -> bool:
+    """Return whether a column of text, of which so many values are numbers, is one of numbers."""
+    return n_numbers > 0 and 2 * n_numbers >= n_values
 
 
 def has_large_integers(column: Column, numbers: np.ndarray | None) -> bool:
@@ -318,13 +548,6 @@ def has_large_integers(column: Column, numbers: np.ndarray | None) -> bool:
     if numbers is None or not (np.abs(numbers) >= MAX_INTEGER).any():
         return False
     return bool(pc.any(pc.match_substring_regex(column, LARGE_INTEGER)).as_py())
-
-
-def to_feature(column: Column, path: str, name: str) -> np.ndarray:
-    """Return a column as float64 (n,) if it is numeric, and else as text, object (n,)."""
-    is_text_column = is_text_like(column) and parse_numbers(column) is None
-    is_category = is_text_column and not is_numeric(column)
-    return to_texts(column) if is_category else to_float64(column, path, name)
 
 
 def parse_numbers(column: Column) -> np.ndarray | None:
@@ -346,18 +569,20 @@ def to_texts(column: Column) -> np.ndarray:
     return np.array(pc.fill_null(normalize(column), ""), dtype=object)
 
 
-def to_float64(column: Column, path: str, name: str, first_row: int = 1) -> np.ndarray:
+def to_float64(column: pa.Array, path: str, name: str, first_row: int = 1) -> np.ndarray:
     """Return a column as float64 (n,), nan where a value is missing.
 
     `first_row` is the number of its first row. Raises UserError for the first value that is not a
-    number, infinite, or larger than MAX_NUMBER.
+    number, infinite, or larger than MAX_NUMBER, and for integers that float64 may merge.
     """
+    if has_large_integers(column, parse_numbers(column)):
+        raise large_error(path, name)
+    return convert_numbers(column, path, name, first_row)
+
+
+def convert_numbers(column: pa.Array, path: str, name: str, first_row: int) -> np.ndarray:
+    """Return what to_float64 does, whatever integers there are."""
     numbers = parse_numbers(column)
-    if has_large_integers(column, numbers):
-        raise UserError(
-            f"{path}: column {name} must hold numbers that float64 tells apart; it holds integers "
-            "beyond 2**53. Subtract an offset, or leave it out of the features."
-        )
     if numbers is not None:
         return numbers
     if is_text(column):
@@ -381,6 +606,14 @@ def to_float64(column: Column, path: str, name: str, first_row: int = 1) -> np.n
     return values
 
 
+def large_error(path: str, name: str) -> UserError:
+    """Return the error for integers that float64 may merge."""
+    return UserError(
+        f"{path}: column {name} must hold numbers that float64 tells apart; it holds integers "
+        "beyond 2**53. Subtract an offset, or leave it out of the features."
+    )
+
+
 def number_error(value: object, where: str) -> UserError:
     """Return the error for a value that should be a number."""
     given = repr(value) if isinstance(value, str) else value
@@ -390,7 +623,7 @@ def number_error(value: object, where: str) -> UserError:
     )
 
 
-def to_labels(column: Column, path: str, name: str) -> np.ndarray:
+def to_labels(column: pa.Array, path: str, name: str, first_row: int = 1) -> np.ndarray:
     """Return a column of class labels as text, object (n,), "" where one is missing.
 
     Integers with a decimal point lose it; pandas writes them so beside missing values. Raises
@@ -403,7 +636,7 @@ def to_labels(column: Column, path: str, name: str) -> np.ndarray:
     all_numbers = pc.all(pc.match_substring_regex(texts, NUMBER)).as_py()
     has_decimals = pc.any(pc.match_substring_regex(texts, "[.eE]")).as_py()
     if all_numbers and has_decimals:
-        numbers = to_float64(column, path, name)
+        numbers = to_float64(column, path, name, first_row)
         decimals = numbers[~np.isnan(numbers) & (numbers % 1 != 0)]
         if len(decimals):
             raise label_error(path, name, f"holds decimals, such as {decimals[0]:g}")
@@ -427,25 +660,21 @@ def label_error(path: str, name: str, found: str) -> UserError:
     )
 
 
-def to_parts(column: Column, path: str) -> np.ndarray:
-    """Return a split column as positions in SPLITS, int64 (n,).
+def to_parts(column: pa.Array, path: str, first_row: int) -> np.ndarray:
+    """Return values of a split column as positions in SPLITS, int8 (n,).
 
-    Raises UserError for a value that is not train, valid or test, and where train or test never
-    appears.
+    `first_row` is the number of the first row. Raises UserError for a value that is not train,
+    valid or test.
     """
-    texts = pc.utf8_trim_whitespace(pc.cast(column, pa.large_string()))
-    parts = np.array(pc.fill_null(pc.index_in(texts, pa.array(SPLITS, pa.large_string())), -1))
+    encoded = pc.dictionary_encode(column, null_encoding="encode")
+    texts = pc.utf8_trim_whitespace(pc.cast(encoded.dictionary, pa.large_string()))
+    found = pc.fill_null(pc.index_in(texts, pa.array(SPLITS, pa.large_string())), -1)
+    parts = np.array(found, dtype=np.int8)[np.array(encoded.indices)]
     if (parts < 0).any():
         row = int((parts < 0).argmax())
         raise UserError(
-            f"{location(path, SPLIT, row + 1)} must be train, valid or test; got "
+            f"{location(path, SPLIT, first_row + row)} must be train, valid or test; got "
             f"{column[row].as_py()!r}. Correct the table, or rename the column to have the table "
             "split at random."
         )
-    for split in ("train", "test"):
-        if not (parts == SPLITS.index(split)).any():
-            raise UserError(
-                f"{path}: column {SPLIT} must have rows with train and with test; none has {split}."
-                " Correct the table, or rename the column to have the table split at random."
-            )
-    return parts.astype(np.int64)
+    return parts

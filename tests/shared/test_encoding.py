@@ -3,30 +3,32 @@
 import numpy as np
 import pytest
 
-from stages.shared.encoding import count_unknown, encode, encode_all, fit_column
+from stages.shared.encoding import count_unknown, encode, encode_all, fit_numbers, fit_texts
 from stages.shared.metadata import FeatureColumn
 
 NUMBERS = np.array([1.0, np.nan, 3.0, 10.0])
+KNOWN = np.array([10.0, 1.0, 3.0])
 TEXTS = np.array(["v", "", "u", "v"], dtype=object)
+UVW = np.array(["u", "v", "w"], dtype=object)
 CATEGORIES = FeatureColumn(name="c", categories=("u", "v"))
 
 
 def test_column_of_numbers_is_one_feature() -> None:
-    column = fit_column("a", NUMBERS, impute=False)
+    column = fit_numbers("a", KNOWN.copy(), impute=False)
     assert column == FeatureColumn(name="a")
     np.testing.assert_array_equal(encode(column, NUMBERS), NUMBERS[:, np.newaxis])
 
 
 def test_missing_number_becomes_the_median() -> None:
-    column = fit_column("a", NUMBERS, impute=True)
+    column = fit_numbers("a", KNOWN.copy(), impute=True)
     assert column.fill == 3.0
     assert encode(column, np.array([np.nan, 7.0])).tolist() == [[3.0], [7.0]]
-    zeros = fit_column("a", np.array([-1.0, 0.0, 1.0]), impute=True)
+    zeros = fit_numbers("a", np.array([-1.0, 0.0, 1.0]), impute=True)
     assert encode(zeros, np.array([np.nan])).tolist() == [[0.0]]
 
 
 def test_column_of_text_is_one_feature_per_category() -> None:
-    assert fit_column("c", TEXTS, impute=False) == CATEGORIES
+    assert fit_texts("c", UVW, np.array([1, 2, 0]), impute=False) == CATEGORIES
     assert CATEGORIES.features == ("c=u", "c=v")
     np.testing.assert_array_equal(
         encode(CATEGORIES, TEXTS), [[0, 1], [np.nan, np.nan], [1, 0], [0, 1]]
@@ -34,14 +36,16 @@ def test_column_of_text_is_one_feature_per_category() -> None:
 
 
 def test_missing_text_becomes_the_most_frequent() -> None:
-    column = fit_column("c", TEXTS, impute=True)
+    column = fit_texts("c", UVW, np.array([1, 2, 0]), impute=True)
     assert column.fill == "v"
     assert encode(column, TEXTS).tolist() == [[0, 1], [0, 1], [1, 0], [0, 1]]
 
 
-@pytest.mark.parametrize("order", [["b", "a"], ["a", "b"]])
-def test_first_of_equally_frequent_texts_in_alphabetical_order_is_taken(order: list[str]) -> None:
-    assert fit_column("c", np.array(order, dtype=object), impute=True).fill == "a"
+@pytest.mark.parametrize(("counts", "fill"), [([2, 2, 1], "u"), ([1, 2, 2], "v"), ([0, 1, 1], "v")])
+def test_first_of_equally_frequent_texts_in_alphabetical_order_is_taken(
+    counts: list[int], fill: str
+) -> None:
+    assert fit_texts("c", UVW, np.array(counts), impute=True).fill == fill
 
 
 def test_unknown_category_is_zero_and_counted() -> None:

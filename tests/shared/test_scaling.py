@@ -22,6 +22,15 @@ def test_mean_and_scale_by_hand() -> None:
     assert scaling.transform(np.array([[5.0]])).tolist() == [[3.0]]
 
 
+@pytest.mark.parametrize("size", [1, 7, 199, 200])
+def test_chunks_give_the_scaling_of_scikit_learn(size: int) -> None:
+    chunks = [X[start : start + size] for start in range(0, 200, size)]
+    found = Scaling.fit_chunks([X[:0], *chunks])
+    scaler = StandardScaler().fit(X)
+    np.testing.assert_allclose(found.mean, scaler.mean_, rtol=1e-8, atol=1e-8)
+    np.testing.assert_allclose(found.scale, scaler.scale_, rtol=5e-9)
+
+
 def test_constant_feature_becomes_zero() -> None:
     constant = np.full((7, 1), 0.1)
     scaling = Scaling.fit(constant)

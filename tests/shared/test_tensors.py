@@ -8,12 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 
 from conftest import feature_columns
 from stages.core.errors import UserError
 from stages.shared.metadata import Metadata
-from stages.shared.tensors import load_tensors, save_tensors
+from stages.shared.tensors import TensorFile, load_tensors, save_tensors
 
 PATH = "out/a.safetensors"
 METADATA = Metadata(task="regression", columns=feature_columns("x"), target="y")
@@ -85,3 +85,25 @@ def test_truncated_file_is_rejected(size: int) -> None:
 def test_file_without_the_metadata_is_rejected(entry: dict[str, str] | None) -> None:
     save_file({"x": torch.zeros(1)}, "a", metadata=entry)
     assert error_of("a") == "a is corrupted; delete it and run `dvc repro`."
+
+
+@pytest.mark.parametrize("sizes", [(5, 3), (1, 0), (0, 8)])
+@pytest.mark.parametrize("name", ["y", '\u00e4"\\\n'])
+def test_tensors_written_rows_by_rows_have_the_bytes_of_safetensors(
+    sizes: tuple[int, int], name: str
+) -> None:
+    metadata = METADATA.model_copy(update={"target": name})
+    generator = np.random.default_rng(0)
+    arrays = {
+        f"{key}_{part}": generator.standard_normal((size, 3)[: 1 + (key != "y")]).astype(dtype)
+        for part, size in zip(("train", "test"), sizes, strict=True)
+        for key, dtype in (("y", "int64"), ("x", "float64"), ("X", "float32"))
+    }
+    with open("rows", "wb") as file:
+        shapes = {key: (str(array.dtype), array.shape) for key, array in arrays.items()}
+        tensors = TensorFile(file, shapes, metadata)
+        for start in range(0, max(sizes), 2):
+            for key, array in arrays.items():
+                tensors.append(key, array[start : start + 2])
+    torch_tensors = {key: torch.from_numpy(array) for key, array in arrays.items()}
+    assert Path("rows").read_bytes() == save(torch_tensors, {"metadata": metadata.to_json()})

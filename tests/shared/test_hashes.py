@@ -1,25 +1,23 @@
 """Which rows train, validate and test a model."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.shared.splits import (
-    TEST,
-    TRAIN,
-    VALID,
-    hash_rows,
-    occurrences,
-    split_by_hash,
-    split_by_order,
-)
+from stages.shared.hashes import HashSplit, count_distinct, hash_rows, occurrences, sorted_copy
+from stages.shared.partition import split_by_order
+from stages.shared.preparation import count_copies
+from stages.shared.splits import TEST, TRAIN, VALID
 
 VALUES = np.random.default_rng(0).standard_normal(1000)
 
 
 def split(values: np.ndarray, seed: int = 0, valid: float = 0.2, test: float = 0.1) -> np.ndarray:
-    return split_by_hash(hash_rows([values], seed), valid, test)
+    hashes = hash_rows([values], seed)
+    return HashSplit.fit(sorted_copy(hashes), valid, test).parts(hashes)
 
 
 # Hashes
@@ -146,3 +144,37 @@ def test_occurrences_count_the_equal_rows_before() -> None:
 )
 def test_last_rows_test_and_those_before_validate(n_rows: int, expected: list[int]) -> None:
     assert split_by_order(n_rows, 0.3, 0.2).tolist() == expected
+
+
+# In chunks
+
+
+@pytest.mark.parametrize("n_values", [3, 20, 1000])
+def test_chunks_give_the_same_parts_and_counts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, n_values: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    values = np.random.default_rng(0).integers(0, n_values, 500).astype(float)
+    expected = split(values), occurrences(hash_rows([values], 0))
+    before = [(values[:row] == value).sum() for row, value in enumerate(values)]
+    np.testing.assert_array_equal(expected[1], before)
+    monkeypatch.setattr("stages.shared.scratch.ROWS", 7)
+    monkeypatch.setattr("stages.shared.scratch.SMALL", 0)
+    np.testing.assert_array_equal(split(values), expected[0])
+    np.testing.assert_array_equal(occurrences(hash_rows([values], 0)), expected[1])
+    assert count_distinct(np.sort(values)) == len(set(values.tolist()))
+
+
+@pytest.mark.parametrize("chunk", [3, 1000])
+def test_copies_and_leaked_rows_are_counted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, chunk: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("stages.shared.scratch.ROWS", chunk)
+    generator = np.random.default_rng(0)
+    hashes = generator.integers(0, 60, 100).astype(np.uint64)
+    parts = generator.integers(0, 3, 100).astype(np.int8)
+    train = set(hashes[parts == TRAIN].tolist())
+    n_leaked = sum(number in train for number in hashes[parts != TRAIN].tolist())
+    n_copies = 100 - len(set(hashes.tolist()))
+    assert count_copies(hashes, parts) == (n_copies, n_leaked)
