@@ -77,9 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for name in names:
             start = time.perf_counter()
             for section, content in measure(name, Path(folder), plan, options.quick).items():
+                print(f"{section}:\n\n{content}\n", flush=True)
                 if not options.quick:
                     page.write_section(section, content)
-                print(f"{section}:\n\n{content}\n", flush=True)
             print(f"bench: {name} took {time.perf_counter() - start:.0f} s", file=sys.stderr)
 
 
