@@ -9,63 +9,59 @@ metrics/train_classifier.json
     the article's), or of the logits themselves, the scores before the softmax (loss_on: logits)
 """
 
-import copy
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from stages.core.schema import TrainClassifier, TrainClassifierSection
 from stages.shared.advice import classifier_remedy
+from stages.shared.batch_norm import set_statistics, share_batch_norm, twin, whole_batch
+from stages.shared.batches import Rows
 from stages.shared.metadata import Metadata
 from stages.shared.metrics import write_csv, write_json
-from stages.shared.models import State, build_network, initialize, publish, set_statistics
+from stages.shared.models import State, build_network, initialize, publish
+from stages.shared.ranks import process_group, rank, sum_over_ranks
+from stages.shared.run import Row, Run
 from stages.shared.tensors import load_tensors, save_tensors
-from stages.shared.training import explain_divergence, make_optimizer, select_device, track
+from stages.shared.training import explain_divergence, make_optimizer, select_device
 
-Row = tuple[int, float, float, float, float]
-
-
-def main(params: TrainClassifier) -> None:
-    """Run the stage."""
-    section = params.train_classifier
-    device, dtype = select_device(params.device, section.dtype)
-    tensors, metadata = load_tensors("data/tensors/classification.safetensors")
-    X = tensors["X_train"].to(device, dtype)  # (n_samples, n_features)
-    y = tensors["y_train"].to(device)  # (n_samples,)
-    X_valid, y_valid = tensors["X_valid"].to(device, dtype), tensors["y_valid"].to(device)
-    network = build_network(X.shape[1], section.hidden, len(metadata.labels))
-    initialize(network, torch.Generator().manual_seed(section.seed))
-    network.to(device, dtype)
-    with explain_divergence("train_classifier", classifier_remedy, X, metadata.features, section):
-        history, snapshots = fit(X, y, X_valid, y_valid, network, section)
-    save(network, X, snapshots, history, metadata, section)
+TENSORS = "data/tensors/classification.safetensors"
+COLUMNS = ("epoch", "loss", "accuracy", "valid_loss", "valid_accuracy")
 
 
-def train(
-    X: Tensor, y: Tensor, network: nn.Sequential, section: TrainClassifierSection
-) -> Iterator[tuple[int, float, float]]:
-    """Train in place; yield (epoch, loss, accuracy), where epoch counts the updates so far."""
+def fit(
+    train: Rows, valid: Rows, network: nn.Sequential, run: Run[TrainClassifierSection]
+) -> list[Row]:
+    """Train in place; return the history, whose columns are COLUMNS. Snapshots stay in `run`."""
+    section = run.section
+    network = share_batch_norm(network, train.n_chunks(section.batch_size))
     model = network if section.loss_on == "probabilities" else network[:-1]
-    loss_function = nn.CrossEntropyLoss(weight=class_weights(y, section.class_weight, X.dtype))
+    class_weight = class_weights(train.y, section.class_weight, train.dtype)
+    loss_function = nn.CrossEntropyLoss(class_weight, reduction="sum")
     optimizer = make_optimizer(network.parameters(), section.optimizer)
-    for epoch in range(section.epochs):
-        output = model(X)  # (n_samples, n_classes)
-        loss = loss_function(output, y)  # ()
-        yield epoch, loss.item(), accuracy(output, y)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    with torch.no_grad():
-        # On a copy of the state: BatchNorm adds every batch that it sees to its running statistics.
-        output = functional_call(model, copy_state(model), (X,))
-        yield section.epochs, loss_function(output, y).item(), accuracy(output, y)
+    run.start(network.state_dict(), optimizer)
+    stored = twin(network).eval()  # the same parameters, with the statistics of all rows
+    for epoch in run.epochs(train):
+        if run.is_new_epoch:
+            set_statistics(stored, train)
+            run.measured = evaluate(stored, valid, section.loss_on, class_weight)
+            if epoch in section.snapshots:
+                run.snapshots[epoch] = copy_state(network)
+        for batch in run.batches(train, epoch):
+            optimizer.zero_grad()
+            with whole_batch(network, batch):
+                for X, y in batch:  # chunk by chunk: the gradients add up
+                    output = model(X)  # (n_samples, n_classes)
+                    loss = loss_function(output, y) / batch.n_rows  # ()
+                    loss.backward()
+                    run.add(loss.item() * batch.share, n_correct(output, y) / len(train))
+            run.sum_over_ranks(list(network.parameters()))
+            optimizer.step()
+    return run.finish(*evaluate(stored, train, section.loss_on, class_weight))
 
 
-def accuracy(output: Tensor, y: Tensor) -> float:
-    """Return the share of rows of `output`, (n, n_classes), whose maximum is at y, int64 (n,)."""
-    return (output.argmax(dim=1) == y).double().mean().item()
+def n_correct(output: Tensor, y: Tensor) -> int:
+    """Return how many rows of `output`, (n, n_classes), have their maximum at y, int64 (n,)."""
+    return int((output.argmax(dim=1) == y).sum().item())
 
 
 def class_weights(y: Tensor, class_weight: str, dtype: torch.dtype) -> Tensor | None:
@@ -79,48 +75,72 @@ def class_weights(y: Tensor, class_weight: str, dtype: torch.dtype) -> Tensor | 
     return len(y) / (len(counts) * counts)
 
 
+@torch.no_grad()
+def evaluate(
+    network: nn.Sequential, rows: Rows, loss_on: str, class_weight: Tensor | None
+) -> tuple[float, float]:
+    """Return the loss and the accuracy of all rows; the loss of class weights is their mean's."""
+    model = network if loss_on == "probabilities" else network[:-1]
+    loss_function = nn.CrossEntropyLoss(class_weight, reduction="sum")
+    loss, correct, divisor = 0.0, 0, 0.0
+    for X, y in rows.whole():
+        output = model(X)
+        loss += loss_function(output, y).item()
+        correct += n_correct(output, y)
+        divisor += len(y) if class_weight is None else class_weight[y].sum().item()
+    loss, divisor, share = sum_over_ranks([], [loss, divisor, correct / len(rows)])
+    return loss / divisor, share
+
+
 def copy_state(network: nn.Module) -> State:
     """Return a copy of the network's parameters and running statistics."""
     return {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
 
-def fit(
-    X: Tensor,
-    y: Tensor,
-    X_valid: Tensor,
-    y_valid: Tensor,
-    network: nn.Sequential,
-    section: TrainClassifierSection,
-) -> tuple[list[Row], dict[int, State]]:
-    """Train to the end; return the history and the states at the epochs in section.snapshots.
-
-    A row of the history is (epoch, loss, accuracy, valid_loss, valid_accuracy). The last two are
-    those of the network in evaluation mode, with the statistics of all training rows at that epoch,
-    as it would be stored. Raises DivergenceError.
-    """
-    loss_function = nn.CrossEntropyLoss(weight=class_weights(y, section.class_weight, X.dtype))
-    # A twin with the same parameters, not copies, and running statistics of its own.
-    twin = copy.deepcopy(network, {id(item): item for item in network.parameters()}).eval()
-    model = twin if section.loss_on == "probabilities" else twin[:-1]
-    history: list[Row] = []
-    snapshots: dict[int, State] = {}
-    for epoch, loss, share in track(
-        train(X, y, network, section), "train_classifier", section.epochs, section.optimizer
-    ):
-        with torch.no_grad():
-            set_statistics(twin, X)
-            output = model(X_valid)
-            valid_loss = loss_function(output, y_valid).item()
-        history.append((epoch, loss, share, valid_loss, accuracy(output, y_valid)))
-        if epoch in section.snapshots:
-            snapshots[epoch] = copy_state(network)
-    return history, snapshots
+def main(params: TrainClassifier) -> None:
+    """Run the stage."""
+    section = params.train_classifier
+    device, dtype = select_device(params.device, section.dtype)
+    with process_group(device.type, params.timeout):
+        tensors, metadata = load_tensors(TENSORS)
+        X = tensors["X_train"]  # (n_samples, n_features)
+        train, valid = (
+            Rows(
+                tensors[f"X_{part}"].to(device),
+                tensors[f"y_{part}"].to(device),
+                dtype,
+                section.chunk_rows,
+            )
+            for part in ("train", "valid")
+        )
+        network = build_network(X.shape[1], section.hidden, len(metadata.labels))
+        initialize(network, torch.Generator().manual_seed(section.seed))
+        network.to(device, dtype)
+        run = Run("train_classifier", section)
+        run.keep(COLUMNS, params.checkpoint_every, TENSORS, device.type)
+        with explain_divergence(
+            "train_classifier", classifier_remedy, X, metadata.features, section
+        ):
+            history = fit(train, valid, network, run)
+        rows = Rows(X, tensors["y_train"], torch.float64, section.chunk_rows)
+        n_batches = train.n_batches(section.batch_size)
+        state = publish(network, network.state_dict(), rows, section.epochs * n_batches)
+        states = {
+            f"{epoch}/{name}": tensor
+            for epoch, snapshot in run.snapshots.items()
+            # The first batch of the epoch counts, but for the last snapshot, which has none.
+            for name, tensor in publish(
+                network, snapshot, rows, min(epoch * n_batches + 1, section.epochs * n_batches)
+            ).items()
+        }
+        if rank() == 0:
+            save(state, states, history, metadata, section)
+            run.delete_checkpoint()
 
 
 def save(
-    network: nn.Sequential,
-    X: Tensor,
-    snapshots: dict[int, State],
+    state: State,
+    snapshots: State,
     history: list[Row],
     metadata: Metadata,
     section: TrainClassifierSection,
@@ -129,16 +149,9 @@ def save(
     loss_settings = {"loss_on": section.loss_on, "class_weight": section.class_weight}
     metadata = metadata.model_copy(update=loss_settings)
     _, loss, _, valid_loss, valid_accuracy = history[-1]
-    state = publish(network, network.state_dict(), X)
-    states = {
-        f"{epoch}/{name}": tensor
-        for epoch, snapshot in snapshots.items()
-        for name, tensor in publish(network, snapshot, X).items()
-    }
     save_tensors("data/models/classifier.safetensors", state, metadata)
-    save_tensors("data/models/classifier_snapshots.safetensors", states, metadata)
-    columns = ["epoch", "loss", "accuracy", "valid_loss", "valid_accuracy"]
-    write_csv("metrics/train_classifier.csv", columns, history)
+    save_tensors("data/models/classifier_snapshots.safetensors", snapshots, metadata)
+    write_csv("metrics/train_classifier.csv", COLUMNS, history)
     metrics = {"loss": loss, "valid_loss": valid_loss, "valid_accuracy": valid_accuracy}
     write_json("metrics/train_classifier.json", {"train_classifier": metrics})
     if late := [str(epoch) for epoch in section.snapshots if epoch > section.epochs]:

@@ -6,36 +6,22 @@ metrics/train_regression.csv (epoch, loss, valid_loss, weight), metrics/train_re
     y_hat = x * weight,  loss = sum((y_hat - y)^2), or their mean
 """
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor, nn
 
 from stages.core.schema import TrainRegression, TrainRegressionSection
 from stages.shared.advice import check_dtype, regression_remedy
+from stages.shared.batches import Rows
 from stages.shared.linear import coefficient_names
 from stages.shared.metadata import Metadata
 from stages.shared.metrics import write_csv, write_json
-from stages.shared.models import round_bias, round_state
+from stages.shared.models import State, round_bias, round_state
+from stages.shared.ranks import process_group, rank, sum_over_ranks
+from stages.shared.run import Row, Run
 from stages.shared.tensors import load_tensors, save_tensors
-from stages.shared.training import explain_divergence, make_optimizer, select_device, track
+from stages.shared.training import explain_divergence, make_optimizer, select_device
 
-
-def main(params: TrainRegression) -> None:
-    """Run the stage."""
-    section = params.train_regression
-    device, dtype = select_device(params.device, section.dtype)
-    tensors, metadata = load_tensors("data/tensors/regression.safetensors")
-    check_dtype(tensors["x_train"], tensors["y_train"], metadata, dtype)
-    x = tensors["x_train"].to(device, dtype)  # (n_samples,), or (n_samples, n_features)
-    y = tensors["y_train"].to(device, dtype)  # (n_samples,)
-    x_valid, y_valid = (tensors[f"{name}_valid"].to(device, dtype) for name in "xy")
-    weight = torch.full(x.shape[1:], section.initial_weight, device=device, dtype=dtype)
-    weight.requires_grad_()  # (), or (n_features,)
-    bias = torch.zeros((), device=device, dtype=dtype, requires_grad=True) if section.bias else None
-    with explain_divergence("train_regression", regression_remedy, x, metadata.features, section):
-        history = fit(x, y, x_valid, y_valid, weight, bias, section)
-    save(weight, bias, y, history, metadata, section)
+TENSORS = "data/tensors/regression.safetensors"
 
 
 def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -44,73 +30,114 @@ def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return y_hat if bias is None else y_hat + bias
 
 
-def train(
-    x: Tensor, y: Tensor, weight: Tensor, bias: Tensor | None, section: TrainRegressionSection
-) -> Iterator[tuple[int, float]]:
-    """Train in place; yield (epoch, loss), where epoch counts the updates so far."""
-    loss_function = nn.MSELoss(reduction=section.loss_reduction)
-    optimizer = make_optimizer([weight] if bias is None else [weight, bias], section.optimizer)
-    for epoch in range(section.epochs):
-        y_hat = forward(x, weight, bias)  # (n_samples,)
-        loss = loss_function(y_hat, y)  # ()
-        yield epoch, loss.item()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    with torch.no_grad():
-        yield section.epochs, loss_function(forward(x, weight, bias), y).item()
-
-
 def fit(
-    x: Tensor,
-    y: Tensor,
-    x_valid: Tensor,
-    y_valid: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    section: TrainRegressionSection,
-) -> list[tuple[int | float, ...]]:
-    """Train to the end and return the history: rows (epoch, loss, valid_loss, weight, ...).
+    train: Rows, valid: Rows, weight: Tensor, bias: Tensor | None, run: Run[TrainRegressionSection]
+) -> list[Row]:
+    """Train in place; return the history, whose rows are (epoch, loss, valid_loss, weight, ...)."""
+    is_mean = run.section.loss_reduction == "mean"
+    loss_function = nn.MSELoss(reduction="sum")
+    parameters = [weight] if bias is None else [weight, bias]
+    optimizer = make_optimizer(parameters, run.section.optimizer)
+    run.start({"weight": weight} | ({} if bias is None else {"bias": bias}), optimizer)
+    for epoch in run.epochs(train):
+        if run.is_new_epoch:
+            run.measured = measure(train, valid, weight, bias, is_mean)
+        for batch in run.batches(train, epoch):
+            divisor, share = (batch.n_rows, batch.share) if is_mean else (1, 1)
+            optimizer.zero_grad()
+            for x, y in batch:  # chunk by chunk: the gradients add up
+                y_hat = forward(x, weight, bias)  # (n_samples,)
+                loss = loss_function(y_hat, y) / divisor  # ()
+                loss.backward()
+                run.add(loss.item() * share)
+            run.sum_over_ranks(parameters)
+            optimizer.step()
+    return run.finish(squared_error(train, weight, bias) / (len(train) if is_mean else 1))
+
+
+def measure(train: Rows, valid: Rows, weight: Tensor, bias: Tensor | None, is_mean: bool) -> Row:
+    """Return (valid_loss, weight, ...) as they are now.
 
     For the reduction by sum, valid_loss is the mean squared error of the validation rows times the
-    number of training rows, so that both losses compare. Raises DivergenceError.
+    number of training rows, so that both losses compare.
     """
-    scale = len(y) if section.loss_reduction == "sum" else 1
-    history: list[tuple[int | float, ...]] = []
-    for row in track(
-        train(x, y, weight, bias, section), "train_regression", section.epochs, section.optimizer
-    ):
-        with torch.no_grad():
-            error = nn.functional.mse_loss(forward(x_valid, weight, bias), y_valid).item()
-        history.append((*row, scale * error, *coefficients(weight, bias, y)))
-    return history
+    scale = 1 if is_mean else len(train)
+    valid_loss = scale * squared_error(valid, weight, bias) / len(valid)
+    return valid_loss, *coefficients(weight, bias, train)
 
 
-def coefficients(weight: Tensor, bias: Tensor | None, y: Tensor) -> list[float]:
+@torch.no_grad()
+def squared_error(rows: Rows, weight: Tensor, bias: Tensor | None) -> float:
+    """Return the sum of (y_hat - y)^2 over all rows."""
+    squares = sum(
+        nn.functional.mse_loss(forward(x, weight, bias), y, reduction="sum").item()
+        for x, y in rows.whole()
+    )
+    return sum_over_ranks([], [squares])[0]
+
+
+def coefficients(weight: Tensor, bias: Tensor | None, train: Rows) -> list[float]:
     """Return the numbers that `coefficient_names` names, the bias rounded as it is stored."""
     values = [weight.item()] if weight.dim() == 0 else [weight.norm().item(), *weight.tolist()]
-    return values if bias is None else [*values, round_bias(bias, y).item()]
+    return values if bias is None else [*values, round_bias(bias, train.target_std).item()]
+
+
+def main(params: TrainRegression) -> None:
+    """Run the stage."""
+    section = params.train_regression
+    device, dtype = select_device(params.device, section.dtype)
+    with process_group(device.type, params.timeout):
+        tensors, metadata = load_tensors(TENSORS)
+        x = tensors["x_train"]  # (n_samples,), or (n_samples, n_features)
+        check_dtype(x, tensors["y_train"], metadata, dtype)
+        train, valid = (
+            Rows(
+                tensors[f"x_{part}"].to(device),
+                tensors[f"y_{part}"].to(device),
+                dtype,
+                section.chunk_rows,
+            )
+            for part in ("train", "valid")
+        )
+        weight = torch.full(x.shape[1:], section.initial_weight, device=device, dtype=dtype)
+        weight.requires_grad_()  # (), or (n_features,)
+        bias = torch.zeros((), device=device, dtype=dtype) if section.bias else None
+        bias = None if bias is None else bias.requires_grad_()
+        columns = [
+            "epoch",
+            "loss",
+            "valid_loss",
+            *coefficient_names(metadata.features, section.bias),
+        ]
+        run = Run("train_regression", section)
+        run.keep(columns, params.checkpoint_every, TENSORS, device.type)
+        with explain_divergence(
+            "train_regression", regression_remedy, x, metadata.features, section
+        ):
+            history = fit(train, valid, weight, bias, run)
+        state = round_state({"weight": weight}) | (
+            {} if bias is None else {"bias": round_bias(bias, train.target_std)}
+        )
+        if rank() == 0:
+            save(state, columns, history, metadata, section)
+            run.delete_checkpoint()
 
 
 def save(
-    weight: Tensor,
-    bias: Tensor | None,
-    y: Tensor,
-    history: list[tuple[int | float, ...]],
+    state: State,
+    columns: list[str],
+    history: list[Row],
     metadata: Metadata,
     section: TrainRegressionSection,
 ) -> None:
     """Write the model, the history and the metrics."""
-    state = round_state({"weight": weight}) | (
-        {} if bias is None else {"bias": round_bias(bias, y)}
-    )
     metadata = metadata.model_copy(update={"loss_reduction": section.loss_reduction})
-    names = coefficient_names(metadata.features, section.bias)
     _, loss, valid_loss, *_ = history[-1]
     save_tensors("data/models/regression.safetensors", state, metadata)
-    write_csv("metrics/train_regression.csv", ["epoch", "loss", "valid_loss", *names], history)
+    write_csv("metrics/train_regression.csv", columns, history)
     metrics = {"train_regression": {"loss": loss, "valid_loss": valid_loss}}
     write_json("metrics/train_regression.json", metrics)
+    weight = state["weight"]
     trained = f"weight {weight.item():.6g}" if weight.dim() == 0 else f"{len(weight)} weights"
     print(
         f"train_regression: {trained} after {section.epochs} epochs of {section.optimizer.name}, "

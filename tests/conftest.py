@@ -33,6 +33,9 @@ PROJECT = Path(__file__).parents[1]
 
 ARTICLE: dict[str, Any] = {
     "device": "cpu",
+    "launcher": "python",
+    "timeout": 600,
+    "checkpoint_every": 60,
     "generate_data": {
         "seed": 0,
         "regression": {
@@ -75,9 +78,12 @@ ARTICLE: dict[str, Any] = {
         },
     },
     "train_regression": {
+        "seed": 0,
         "initial_weight": 0.1,
         "bias": False,
         "epochs": 100,
+        "batch_size": None,
+        "chunk_rows": 65536,
         "loss_reduction": "sum",
         "dtype": "float64",
         "optimizer": {"name": "SGD", "lr": 1e-4},
@@ -86,6 +92,8 @@ ARTICLE: dict[str, Any] = {
         "seed": 0,
         "hidden": [10],
         "epochs": 51,
+        "batch_size": None,
+        "chunk_rows": 16384,
         "loss_on": "probabilities",
         "class_weight": "none",
         "dtype": "float64",

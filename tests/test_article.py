@@ -17,7 +17,9 @@ import yaml
 
 import article_in_numpy
 from conftest import ARTICLE, PROJECT, params_of, run
+from stages.shared.batches import Rows
 from stages.shared.models import build_network, initialize
+from stages.shared.run import Run
 from stages.shared.theory import least_squares
 from stages.train_classifier import fit
 from tools.optimizers import format_range
@@ -175,7 +177,10 @@ def test_committed_table_of_optimizers_is_what_training_gives(optimizer: str, lo
     for seed in range(5):
         network = build_network(n_features=2, hidden=[10], n_classes=2)
         initialize(network, torch.Generator().manual_seed(seed))
-        history, _ = fit(X, y, X_valid, y_valid, network.double(), section)
+        train, valid = (
+            Rows(*pair, torch.float64, section.chunk_rows) for pair in ((X, y), (X_valid, y_valid))
+        )
+        history = fit(train, valid, network.double(), Run("train_classifier", section))
         reached = (epoch for epoch, *_, accuracy in history if accuracy >= target)
         epochs.append(next(reached, math.inf))
         last.append(history[-1][-1])

@@ -1,5 +1,6 @@
 """The classifier's loop against the same network in NumPy, and what the stage writes."""
 
+import copy
 import csv
 import json
 from collections.abc import Sequence
@@ -19,11 +20,13 @@ import article_in_numpy
 from conftest import Change, call_stage, params_of
 from stages import train_classifier
 from stages.core.errors import UserError
+from stages.shared.batches import Rows
 from stages.shared.models import build_network, initialize, load_classifier
+from stages.shared.run import Run
 from stages.shared.tensors import load_tensors
 from stages.shared.theory import softmax_loss_floor
 from stages.shared.training import DivergenceError, select_device
-from stages.train_classifier import accuracy, class_weights, copy_state, fit, train
+from stages.train_classifier import class_weights, copy_state, fit, n_correct
 
 MODEL = "data/models/classifier.safetensors"
 SNAPSHOTS = "data/models/classifier_snapshots.safetensors"
@@ -35,6 +38,17 @@ def make_network(seed: int = 0, hidden: Sequence[int] = (10,)) -> nn.Sequential:
     network = build_network(n_features=2, hidden=hidden, n_classes=2).double()
     initialize(network, torch.Generator().manual_seed(seed))
     return network
+
+
+def fit_rows(
+    X: Tensor, y: Tensor, X_valid: Tensor, y_valid: Tensor, network: nn.Sequential, section: Any
+) -> tuple[list[tuple[float, ...]], dict[int, dict[str, Tensor]]]:
+    """Train on tensors in memory; return the history and the snapshots."""
+    train, valid = (
+        Rows(*pair, X.dtype, section.chunk_rows) for pair in ((X, y), (X_valid, y_valid))
+    )
+    run = Run("train_classifier", section)
+    return fit(train, valid, network, run), run.snapshots
 
 
 def to_numpy(network: nn.Sequential) -> list[np.ndarray]:
@@ -62,8 +76,9 @@ def test_training_is_the_loop_in_numpy(loss_on: str, seed: int, epochs: int) -> 
     section = params_of(
         "train_classifier", {"loss_on": loss_on, "epochs": epochs, "snapshots": [0]}
     )
-    rows = list(train(torch.tensor(X), torch.tensor(y), network, section))
-    np.testing.assert_allclose(rows, history, rtol=1e-9)
+    tensors = torch.tensor(X), torch.tensor(y)
+    rows, _ = fit_rows(*tensors, *tensors, network, section)
+    np.testing.assert_allclose([row[:3] for row in rows], history, rtol=1e-9)
     for trained, by_hand in zip(to_numpy(network), parameters, strict=True):
         np.testing.assert_allclose(trained, by_hand, rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(network[1].running_mean, running[0], rtol=1e-9)
@@ -83,9 +98,8 @@ FOUR_POINTS = torch.tensor([[-1.0, -1], [-1.1, -1], [1, 1], [1, 1.1]], dtype=tor
 FOUR_LABELS = torch.tensor([0, 0, 1, 1])
 
 
-def train_on_four_points(**changes: Any) -> list[tuple[int, float, float]]:
-    section = params_of("train_classifier", {"snapshots": [0]} | changes)
-    return list(train(FOUR_POINTS, FOUR_LABELS, make_network(), section))
+def train_on_four_points(**changes: Any) -> list[tuple[float, ...]]:
+    return fit_four_points(make_network(), **changes)[0]
 
 
 @pytest.mark.parametrize(("loss_on", "floor"), [("probabilities", 0.31326), ("logits", 0.0)])
@@ -97,34 +111,31 @@ def test_loss_reaches_its_floor_and_does_not_fall_below(loss_on: str, floor: flo
 
 
 def test_measuring_the_last_loss_leaves_the_running_statistics_as_they_are() -> None:
-    network = make_network()
-    section = params_of("train_classifier", {"epochs": 3, "snapshots": [0]})
-    rows = train(FOUR_POINTS, FOUR_LABELS, network, section)
-    states = [copy_state(network) for _ in rows]
-    assert network[1].num_batches_tracked.item() == 3
-    assert torch.equal(network[1].running_mean, states[-1]["1.running_mean"])
+    network, by_hand = make_network(), make_network()
+    fit_four_points(network, epochs=1)
+    by_hand(FOUR_POINTS)
+    assert network[1].num_batches_tracked.item() == 1
+    assert torch.equal(network[1].running_mean, by_hand[1].running_mean)
 
 
-def test_accuracy_by_hand() -> None:
+def test_correct_predictions_by_hand() -> None:
     output = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
-    assert accuracy(output, torch.tensor([0, 1, 1])) == pytest.approx(2 / 3)
+    assert n_correct(output, torch.tensor([0, 1, 1])) == 2
 
 
 def fit_four_points(
     network: nn.Sequential, **changes: Any
-) -> tuple[list[tuple[int, float, float, float, float]], dict[int, dict[str, Tensor]]]:
+) -> tuple[list[tuple[float, ...]], dict[int, dict[str, Tensor]]]:
     section = params_of("train_classifier", {"snapshots": [0]} | changes)
-    return fit(FOUR_POINTS, FOUR_LABELS, FOUR_POINTS + 0.1, FOUR_LABELS, network, section)
+    return fit_rows(FOUR_POINTS, FOUR_LABELS, FOUR_POINTS + 0.1, FOUR_LABELS, network, section)
 
 
-def test_snapshots_are_copied_after_the_forward_pass_of_their_epoch() -> None:
+def test_snapshots_are_copied_before_the_updates_of_their_epoch() -> None:
     network = make_network()
     before = copy_state(network)
     history, snapshots = fit_four_points(network, epochs=5, snapshots=[0, 2, 5])
     assert [row[0] for row in history] == [0, 1, 2, 3, 4, 5]
     assert list(snapshots) == [0, 2, 5]
-    # The forward pass of an epoch comes before its snapshot; the last one is on a copy.
-    assert [snapshots[k]["1.num_batches_tracked"].item() for k in (0, 2, 5)] == [1, 3, 5]
     assert torch.equal(snapshots[0]["0.weight"], before["0.weight"])
     assert torch.equal(snapshots[5]["0.weight"], network[0].weight)
 
@@ -176,7 +187,7 @@ def test_validation_is_evaluation_mode_with_statistics_of_the_training_rows(
 def test_validation_on_the_training_rows_gives_the_training_numbers() -> None:
     X, y = map(torch.tensor, article_in_numpy.classification_data())
     section = params_of("train_classifier", {"epochs": 10})
-    history, _ = fit(X, y, X, y, make_network(), section)
+    history, _ = fit_rows(X, y, X, y, make_network(), section)
     for _, loss, share, valid_loss, valid_accuracy in history:
         assert valid_loss == pytest.approx(loss, rel=1e-12)
         assert valid_accuracy == share
@@ -184,17 +195,19 @@ def test_validation_on_the_training_rows_gives_the_training_numbers() -> None:
 
 def test_validation_does_not_change_the_training() -> None:
     section = params_of("train_classifier", {"epochs": 5, "snapshots": [0]})
-    alone, validated = make_network(), make_network()
-    rows = list(train(FOUR_POINTS, FOUR_LABELS, alone, section))
-    history, _ = fit_four_points(validated, epochs=5)
-    assert [row[:3] for row in history] == rows
-    for name, tensor in alone.state_dict().items():
-        assert torch.equal(validated.state_dict()[name], tensor), name
+    first, second = make_network(), make_network()
+    points = FOUR_POINTS, FOUR_LABELS
+    rows, _ = fit_rows(*points, FOUR_POINTS[:1] + 5, FOUR_LABELS[:1], first, section)
+    others, _ = fit_rows(*points, FOUR_POINTS - 1, 1 - FOUR_LABELS, second, section)
+    assert [row[:3] for row in rows] == [row[:3] for row in others]
+    assert [row[3:] for row in rows] != [row[3:] for row in others]
+    for name, tensor in first.state_dict().items():
+        assert torch.equal(second.state_dict()[name], tensor), name
 
 
 def test_validation_part_may_lack_a_class() -> None:
     section = params_of("train_classifier", {"epochs": 2, "class_weight": "balanced"})
-    rows, _ = fit(
+    rows, _ = fit_rows(
         FOUR_POINTS, FOUR_LABELS, FOUR_POINTS[:1], FOUR_LABELS[:1], make_network(), section
     )
     assert np.isfinite(rows).all()
@@ -216,8 +229,10 @@ def test_balanced_loss_is_the_mean_of_the_mean_losses_of_the_classes() -> None:
     y = torch.tensor([0, 1, 1, 1])
     network = make_network()
     section = params_of("train_classifier", {"class_weight": "balanced", "loss_on": "logits"})
-    _, loss, _ = next(train(FOUR_POINTS, y, network, section))
-    losses = -network(FOUR_POINTS).log()[torch.arange(4), y]
+    before = copy.deepcopy(network)
+    rows, _ = fit_rows(FOUR_POINTS, y, FOUR_POINTS, y, network, section)
+    loss = rows[0][1]
+    losses = -before(FOUR_POINTS).log()[torch.arange(4), y]
     assert loss == pytest.approx((losses[0] + losses[1:].mean()).item() / 2, rel=1e-12)
 
 
@@ -230,7 +245,7 @@ def test_balanced_weights_find_a_rare_class() -> None:
     for class_weight in ("none", "balanced"):
         changes = {"class_weight": class_weight, "loss_on": "logits", "snapshots": [0]}
         network = make_network()
-        fit(X, y, X, y, network, params_of("train_classifier", changes | {"epochs": 200}))
+        fit_rows(X, y, X, y, network, params_of("train_classifier", changes | {"epochs": 200}))
         recall[class_weight] = (network(X).argmax(dim=1) == 1)[y == 1].double().mean().item()
     assert recall["none"] < 0.6
     assert recall["balanced"] > 0.8
@@ -299,10 +314,10 @@ def test_everything_is_trained_in_the_dtype_of_the_params(
 ) -> None:
     seen = []
 
-    def spy(X: Tensor, y: Tensor, X_valid: Tensor, *arguments: Any) -> Any:
-        network = arguments[1]
-        seen.extend([X.dtype, X_valid.dtype, network[0].weight.dtype, network[1].bias.dtype])
-        return fit(X, y, X_valid, *arguments)
+    def spy(train: Rows, valid: Rows, network: nn.Sequential, run: Any) -> Any:
+        seen.extend(next(iter(rows.whole()))[0].dtype for rows in (train, valid))
+        seen.extend([network[0].weight.dtype, network[1].bias.dtype])
+        return fit(train, valid, network, run)
 
     monkeypatch.setattr(train_classifier, "fit", spy)
     finished({"train_classifier.dtype": dtype})
@@ -417,7 +432,11 @@ def test_snapshots_beyond_the_last_epoch_are_dropped_with_a_word(
     assert capsys.readouterr().out.splitlines()[0] == (
         "train_classifier: no snapshots at 6, 50: training ends at epoch 5"
     )
-    assert {name.partition("/")[0] for name in load_file(SNAPSHOTS)} == {"0", "2", "5"}
+    snapshots = load_file(SNAPSHOTS)
+    assert {name.partition("/")[0] for name in snapshots} == {"0", "2", "5"}
+    # The first batch of an epoch counts, but the last snapshot has none.
+    counts = [snapshots[f"{k}/1.num_batches_tracked"].item() for k in (0, 2, 5)]
+    assert counts == [1, 3, 5]
 
 
 def test_divergence_is_reported_with_the_remedy_and_leaves_the_results(finished: Change) -> None:

@@ -17,11 +17,13 @@ from article_in_numpy import regression_data
 from conftest import Change, call_stage, params_of
 from stages import train_regression
 from stages.core.errors import UserError
+from stages.shared.batches import Rows
 from stages.shared.linear import predict_linear
 from stages.shared.models import load_regression
+from stages.shared.run import Run
 from stages.shared.tensors import load_tensors
 from stages.shared.training import DivergenceError, select_device
-from stages.train_regression import fit, forward, train
+from stages.train_regression import fit, forward
 
 MODEL = "data/models/regression.safetensors"
 HISTORY = "metrics/train_regression.csv"
@@ -39,7 +41,23 @@ def history(dtype: torch.dtype = torch.float64, **changes: Any) -> np.ndarray:
     section = params_of("train_regression", changes)
     x, y = (torch.from_numpy(values).to(dtype) for values in regression_data())
     weight = torch.tensor(section.initial_weight, dtype=dtype, requires_grad=True)
-    return np.array(fit(x, y, x[:10], y[:10], weight, None, section))
+    return np.array(fit_rows(x, y, x[:10], y[:10], weight, None, section))
+
+
+def fit_rows(
+    x: Tensor,
+    y: Tensor,
+    x_valid: Tensor,
+    y_valid: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    section: Any,
+) -> list[tuple[float, ...]]:
+    """Train on tensors in memory, and return the history."""
+    train, valid = (
+        Rows(*pair, weight.dtype, section.chunk_rows) for pair in ((x, y), (x_valid, y_valid))
+    )
+    return fit(train, valid, weight, bias, Run("train_regression", section))
 
 
 def sgd(lr: float, **arguments: Any) -> dict[str, Any]:
@@ -72,7 +90,7 @@ def test_validation_loss_compares_with_the_training_loss(loss_reduction: str, sc
 def test_validation_rows_do_not_change_the_training() -> None:
     section = params_of("train_regression", {"epochs": 5})
     x, y = map(torch.from_numpy, regression_data())
-    first, second = (fit(x, y, x[:n], -y[:n], number(0.1), None, section) for n in (1, 7))
+    first, second = (fit_rows(x, y, x[:n], -y[:n], number(0.1), None, section) for n in (1, 7))
     assert [(row[1], row[3]) for row in first] == [(row[1], row[3]) for row in second]
     assert [row[2] for row in first] != [row[2] for row in second]
 
@@ -121,7 +139,7 @@ def test_several_weights_and_a_bias_reach_least_squares() -> None:
     y = X @ torch.tensor([1.0, -2.0, 3.0]).double() + 0.5
     weight, bias = torch.zeros(3).double().requires_grad_(), number(0.0)
     section = params_of("train_regression", {"bias": True, "epochs": 200, "optimizer": sgd(5e-3)})
-    *_, last = fit(X, y, X[:5], y[:5], weight, bias, section)
+    *_, last = fit_rows(X, y, X[:5], y[:5], weight, bias, section)
     assert last[0] == 200
     assert last[3] == pytest.approx(14**0.5)  # the norm of the weights
     assert last[4:] == pytest.approx((1, -2, 3, 0.5), abs=1e-9)
@@ -130,8 +148,8 @@ def test_several_weights_and_a_bias_reach_least_squares() -> None:
 def test_training_changes_its_tensors_in_place() -> None:
     x, y, weight = torch.tensor([1.0]).double(), torch.tensor([3.0]).double(), number(0.0)
     section = params_of("train_regression", {"epochs": 1, "optimizer": sgd(0.5)})
-    rows = list(train(x, y, weight, None, section))
-    assert rows == [(0, 9.0), (1, 0.0)]  # 0 - 0.5 * 2 * (0 - 3) = 3
+    rows = fit_rows(x, y, x, y, weight, None, section)
+    assert [row[:2] for row in rows] == [(0, 9.0), (1, 0.0)]  # 0 - 0.5 * 2 * (0 - 3) = 3
     assert weight.item() == 3
 
 
@@ -235,9 +253,10 @@ def test_everything_is_trained_in_the_dtype_of_the_params(
 ) -> None:
     seen = []
 
-    def spy(*arguments: Any) -> list:
-        seen.extend(tensor.dtype for tensor in arguments if isinstance(tensor, Tensor))
-        return fit(*arguments)
+    def spy(train: Rows, valid: Rows, weight: Tensor, bias: Tensor, run: Any) -> list:
+        chunks = [tensor for rows in (train, valid) for tensor in next(iter(rows.whole()))]
+        seen.extend(tensor.dtype for tensor in (*chunks, weight, bias))
+        return fit(train, valid, weight, bias, run)
 
     monkeypatch.setattr(train_regression, "fit", spy)
     finished({"train_regression.dtype": dtype, "train_regression.bias": True})

@@ -19,6 +19,7 @@ import os
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -45,7 +46,7 @@ RANGE = ("median", "lowest", "highest")
 MEASURES = ("epochs_to_target", "valid_accuracy", "valid_cross_entropy")
 
 
-class Run(NamedTuple):
+class Trained(NamedTuple):
     """The validation accuracy by epoch, (epochs + 1,), and the last cross entropy of a training.
 
     One that diverged has the accuracies until then, and nan after it.
@@ -56,7 +57,7 @@ class Run(NamedTuple):
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the tool. The arguments are checked before the slow imports."""
+    """Trained the tool. The arguments are checked before the slow imports."""
     parser = make_parser("optimizers", __doc__)
     parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"default: {EPOCHS}")
     parser.add_argument("--lr", type=float, help="default: that of params.yaml")
@@ -84,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         make_section(params, name, loss_on, seed, lr, options.epochs)
         for loss_on, name, seed in itertools.product(LOSSES, names, range(options.seeds))
     ]
-    runs: dict[tuple[str, str], list[Run]] = {}
+    runs: dict[tuple[str, str], list[Trained]] = {}
     for section, trained in zip(sections, train_all(sections), strict=True):
         runs.setdefault((section.optimizer.name, section.loss_on), []).append(trained)
     present(runs, lr)
@@ -104,7 +105,7 @@ def make_section(
     return params.model_copy(update=changes)
 
 
-def train_all(sections: Sequence[TrainClassifierSection]) -> Iterator[Run]:
+def train_all(sections: Sequence[TrainClassifierSection]) -> Iterator[Trained]:
     """Yield the run of each section, in their order, trained in one process per processor."""
     n_processes = min(os.cpu_count() or 1, len(sections))
     spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
@@ -113,38 +114,41 @@ def train_all(sections: Sequence[TrainClassifierSection]) -> Iterator[Run]:
         yield from tqdm(trained, "optimizers", len(sections), unit="run", disable=None)
 
 
-def train_one(section: TrainClassifierSection) -> Run:
-    """Return the run of one section, from its own initial weights."""
+def train_one(section: TrainClassifierSection) -> Trained:
+    """Return what one section trains, from its own initial weights."""
     with without_gc():
         import torch
-        from torch.func import functional_call
 
-        from stages.shared.models import batch_statistics, build_network, initialize
+        from stages.shared.batch_norm import set_statistics
+        from stages.shared.batches import Rows
+        from stages.shared.models import build_network, initialize
+        from stages.shared.run import Run
         from stages.shared.tensors import load_tensors
-        from stages.train_classifier import accuracy, train
+        from stages.shared.training import DivergenceError
+        from stages.train_classifier import evaluate, fit
     torch.set_num_threads(1)
     tensors, metadata = load_tensors(TENSORS)
     dtype = getattr(torch, section.dtype)
-    X, X_valid = tensors["X_train"].to(dtype), tensors["X_valid"].to(dtype)
-    y, y_valid = tensors["y_train"], tensors["y_valid"]
-    network = build_network(X.shape[1], section.hidden, len(metadata.labels))
+    train, valid = (
+        Rows(tensors[f"X_{part}"], tensors[f"y_{part}"], dtype, section.chunk_rows)
+        for part in ("train", "valid")
+    )
+    network = build_network(train.X.shape[1], section.hidden, len(metadata.labels))
     initialize(network, torch.Generator().manual_seed(section.seed))
     network.to(dtype)
-    accuracies, cross_entropy = np.full(section.epochs + 1, np.nan), math.nan
-    with skip_dynamo():
-        for epoch, loss, _ in train(X, y, network, section):
-            if not math.isfinite(loss):
-                return Run(accuracies, math.nan)
-            with torch.no_grad():  # as the network would predict if it were published now
-                model = network.eval()[:-1]
-                logits = functional_call(model, batch_statistics(network, X), (X_valid,))
-                network.train()
-            accuracies[epoch] = accuracy(logits, y_valid)
-            cross_entropy = torch.nn.functional.cross_entropy(logits, y_valid).item()
-    return Run(accuracies, cross_entropy)
+    training = Run("train_classifier", section)
+    with skip_dynamo(), suppress(DivergenceError):
+        fit(train, valid, network, training)
+    accuracies = np.full(section.epochs + 1, np.nan)
+    accuracies[: len(training.history)] = [row[-1] for row in training.history]
+    if np.isnan(accuracies[-1]):
+        return Trained(accuracies, math.nan)
+    network.eval()  # as it would predict if it were published
+    set_statistics(network, train)
+    return Trained(accuracies, evaluate(network, valid, "logits", None)[0])
 
 
-def present(runs: Mapping[tuple[str, str], Sequence[Run]], lr: float) -> None:
+def present(runs: Mapping[tuple[str, str], Sequence[Trained]], lr: float) -> None:
     """Write the table and the figure, and print the table."""
     curves: dict[str, dict[str, np.ndarray]] = {}
     for (name, loss_on), group in runs.items():
@@ -178,7 +182,7 @@ def best_accuracy(curves: Mapping[str, Mapping[str, np.ndarray]]) -> float:
     return max(float(np.max(np.median(np.nan_to_num(values), axis=0))) for values in accuracies)
 
 
-def measures(runs: Sequence[Run], target: float) -> list[tuple[float, float, float]]:
+def measures(runs: Sequence[Trained], target: float) -> list[tuple[float, float, float]]:
     """Return median, lowest and highest of each of MEASURES over the seeds.
 
     Infinite where the target is not reached, and where a training diverged.

@@ -25,12 +25,17 @@ Positive = Annotated[float, Field(gt=0, le=1e30, description="a number > 0 and <
 Fraction = Annotated[float, Field(gt=0, lt=1, description="a number > 0 and < 1")]
 Count = Annotated[int, Field(ge=1, description="an integer >= 1")]
 TwoOrMore = Annotated[int, Field(ge=2, description="an integer >= 2")]
+# The sizes of batches differ by one, and BatchNorm needs two rows in each.
+BatchSize = Annotated[
+    Annotated[int, Field(ge=3)] | None, Field(description="null or an integer >= 3")
+]
 # The range that both NumPy and torch accept.
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1, description="an integer from 0 to 2**63 - 1")]
 
 Device = Annotated[
     Literal["cpu", "cuda", "mps", "auto"], Field(description="one of {cpu, cuda, mps, auto}")
 ]
+Launcher = Annotated[str, Field(min_length=1, description="python, or torchrun with its options")]
 Dtype = Annotated[Literal["float64", "float32"], Field(description="one of {float64, float32}")]
 # A last part without a dot is a folder's name, as is one that ends in /.
 TablePath = Annotated[

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from stages.core.fields import (
+    BatchSize,
     Centers,
     Column,
     Count,
@@ -18,6 +19,7 @@ from stages.core.fields import (
     Features,
     Flag,
     Fraction,
+    Launcher,
     Missing,
     NonNegative,
     Number,
@@ -116,9 +118,12 @@ class ConvertToTensorsSection(ParamsModel):
 class TrainRegressionSection(ParamsModel):
     """Section train_regression."""
 
+    seed: Seed
     initial_weight: Number
     bias: Flag
     epochs: Count
+    batch_size: BatchSize
+    chunk_rows: Count
     loss_reduction: Annotated[Literal["sum", "mean"], Field(description="one of {sum, mean}")]
     dtype: Dtype
     optimizer: Optimizer
@@ -130,6 +135,8 @@ class TrainClassifierSection(ParamsModel):
     seed: Seed
     hidden: Widths
     epochs: Count
+    batch_size: BatchSize
+    chunk_rows: Count
     loss_on: Annotated[
         Literal["probabilities", "logits"], Field(description="one of {probabilities, logits}")
     ]
@@ -169,6 +176,9 @@ class TrainRegression(StageParams):
     """What train_regression reads."""
 
     device: Device
+    launcher: Launcher
+    timeout: Count
+    checkpoint_every: NonNegative
     train_regression: TrainRegressionSection
 
     @property
@@ -181,6 +191,9 @@ class TrainClassifier(StageParams):
     """What train_classifier reads."""
 
     device: Device
+    launcher: Launcher
+    timeout: Count
+    checkpoint_every: NonNegative
     train_classifier: TrainClassifierSection
 
     @property

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from stages.core.errors import UserError
 from stages.core.files import corrupted
+from stages.shared.batch_norm import set_statistics
+from stages.shared.batches import Rows
 from stages.shared.metadata import Metadata
 from stages.shared.metrics import DIGITS
 from stages.shared.rounding import round_significant, round_to_scale
@@ -51,54 +53,26 @@ def initialize(network: nn.Sequential, generator: torch.Generator) -> None:
                 parameter.data.copy_((uniform * 2 - 1) * bound)
 
 
-@torch.no_grad()
-def batch_statistics(network: nn.Sequential, X: Tensor) -> State:
-    """Return mean and variance of what each BatchNorm1d receives from X, (n, n_features).
-
-    The names are those of the running statistics. With these values the network gives in evaluation
-    mode what it gives for X in training mode. The variance is therefore the biased one, sum of
-    squares / n, by which training mode divides; torch.optim.swa_utils.update_bn would set the
-    unbiased one, / (n - 1). BatchNorm's own running statistics lag behind the parameters: after 51
-    updates, 0.9^51 = 0.46 % of their initial values, and much of early means, is left in them.
-    """
-    norms = [name for name, layer in network.named_children() if isinstance(layer, nn.BatchNorm1d)]
-    statistics: State = {}
-    for name, layer in network.named_children():
-        if not isinstance(layer, nn.BatchNorm1d):
-            X = layer(X)
-            continue
-        variance, mean = torch.var_mean(X, dim=0, correction=0)
-        statistics |= {f"{name}.running_mean": mean, f"{name}.running_var": variance}
-        if name == norms[-1]:
-            break
-        X = nn.functional.batch_norm(X, mean, variance, layer.weight, layer.bias, eps=layer.eps)
-    return statistics
-
-
-def set_statistics(network: nn.Sequential, X: Tensor) -> None:
-    """Set the running statistics of the network to its batch_statistics of X, in place."""
-    for name, statistic in batch_statistics(network, X).items():
-        network.get_buffer(name).copy_(statistic)
-
-
-def publish(network: nn.Sequential, state: State, X: Tensor) -> State:
-    """Return a state of the network as it is stored, with statistics of X, (n, n_features).
+def publish(network: nn.Sequential, state: State, rows: Rows, n_batches: int) -> State:
+    """Return a state of the network as it is stored, with statistics of all `rows`, in float64.
 
     The parameters are rounded first, so that the statistics are those of the network as stored. A
     mean may be huge next to the spread, as for a feature in Unix seconds, and a variance may be
     rounding noise, for a constant one. BatchNorm divides by s = sqrt(variance + eps), so they are
-    rounded to six digits of s and s^2, and the mean is stored in float64.
+    rounded to six digits of s and s^2, and the mean is stored in float64. `n_batches` is how many
+    batches BatchNorm has seen.
     """
     stored = round_state(state)
     rounded = copy.deepcopy(network).cpu().double()
     rounded.load_state_dict(stored)
-    statistics = batch_statistics(rounded, X.detach().cpu().double())
+    set_statistics(rounded, rows)
     for name, layer in rounded.named_children():
         if isinstance(layer, nn.BatchNorm1d):
-            mean, variance = f"{name}.running_mean", f"{name}.running_var"
-            square = statistics[variance] + layer.eps
-            stored[mean] = round_to(statistics[mean], square.sqrt())
-            stored[variance] = round_to(statistics[variance], square).float()
+            mean, variance = layer.get_buffer("running_mean"), layer.get_buffer("running_var")
+            square = variance + layer.eps
+            stored[f"{name}.running_mean"] = round_to(mean, square.sqrt())
+            stored[f"{name}.running_var"] = round_to(variance, square).float()
+            stored[f"{name}.num_batches_tracked"] = torch.tensor(n_batches)
     return stored
 
 
@@ -211,14 +185,14 @@ def round_tensor(tensor: Tensor) -> Tensor:
     return rounded
 
 
-def round_bias(bias: Tensor, y: Tensor) -> Tensor:
+def round_bias(bias: Tensor, target_std: float) -> Tensor:
     """Return a regression's bias as it is stored: six digits of the standard deviation of y.
 
     Its own size is that of the target's offset, which says nothing about the spread around it: of a
     Julian day, 2459003.5, six digits would lose a week. And where the target is centered, the bias
     is rounding noise, which this makes 0.
     """
-    return round_to(bias, y.double().std(correction=0))
+    return round_to(bias, torch.tensor(target_std, dtype=torch.float64))
 
 
 def round_to(tensor: Tensor, scale: Tensor) -> Tensor:

@@ -1,14 +1,10 @@
 """What both training loops need around them: the device, the optimizer, progress and its end."""
 
-import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
-from math import isfinite
-from typing import Any, TypeVar
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from stages.core.errors import UserError
 from stages.core.optimizers import OptimizerParams
@@ -20,8 +16,6 @@ AVAILABLE = {
 }
 
 TOLERANCE = 1e-6  # differences that six digits do not show are rounding
-
-Row = TypeVar("Row", bound=tuple[Any, ...])
 
 
 def select_device(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
@@ -54,47 +48,15 @@ def make_optimizer(
 
 
 class DivergenceError(UserError):
-    """A training whose loss is not finite, or ends above its start, after `epoch` updates.
+    """A training whose loss is not finite, or ends above its start, after `n_updates` updates.
 
     The message tells what happened; what to change is for the stage to say, which knows the data.
     """
 
-    def __init__(self, message: str, epoch: int) -> None:
-        """Keep the epoch: at 0 the optimizer is not to blame."""
+    def __init__(self, message: str, n_updates: int) -> None:
+        """Keep the number of updates: without any, the optimizer is not to blame."""
         super().__init__(message)
-        self.epoch = epoch
-
-
-def track(
-    rows: Iterable[Row], stage: str, epochs: int, optimizer: OptimizerParams
-) -> Iterator[Row]:
-    """Yield the rows (epoch, loss, ...) of a training loop behind a progress bar with the loss.
-
-    The bar is silent unless standard error is a terminal. Raises DivergenceError at the first loss
-    that is not finite, which stops the loop, and at the end for a last loss above the first.
-    """
-    is_visible = sys.stderr.isatty()  # a hidden bar would cost a percent of a short training
-    losses: list[float] = []
-    with tqdm(total=epochs + 1, desc=stage, unit="epoch") if is_visible else nullcontext() as bar:
-        for row in rows:
-            epoch, loss = row[0], row[1]
-            if not isfinite(loss):
-                raise DivergenceError(
-                    f"{stage}: the loss must stay finite; it is {loss} at epoch {epoch} with "
-                    f"{optimizer.name} and lr {optimizer.lr}.",
-                    epoch,
-                )
-            losses.append(loss)
-            if bar is not None:
-                bar.set_postfix(loss=f"{loss:.6g}", refresh=False)
-                bar.update()
-            yield row
-    if losses[-1] > losses[0] * (1 + TOLERANCE):
-        raise DivergenceError(
-            f"{stage}: the loss must not end above its start; it went from {losses[0]:.6g} to "
-            f"{losses[-1]:.6g} in {epochs} epochs with {optimizer.name} and lr {optimizer.lr}.",
-            epochs,
-        )
+        self.n_updates = n_updates
 
 
 @contextmanager
@@ -113,4 +75,4 @@ def explain_divergence(
             "No update has been made yet, so the numbers are too large for float32. In "
             f"params.yaml, set {stage}.dtype: float64."
         )
-        raise UserError(f"{error} {remedy(*arguments) if error.epoch else too_large}") from None
+        raise UserError(f"{error} {remedy(*arguments) if error.n_updates else too_large}") from None

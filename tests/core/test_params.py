@@ -114,7 +114,7 @@ INVALID_OPTIMIZERS = [
 RENAMED = [
     ("device", "devise", "device is missing; it must be one of {cpu, cuda, mps, auto}."),
     ("train_regression", "x", "train_regression is missing; it must be a section of keys and values."),
-    ("train_classifier.hidden", "hiddn", "train_classifier.hiddn is not a parameter; train_classifier has seed, hidden, epochs, loss_on, class_weight, dtype, snapshots, optimizer. Did you mean 'hidden'?"),
+    ("train_classifier.hidden", "hiddn", "train_classifier.hiddn is not a parameter; train_classifier has seed, hidden, epochs, batch_size, chunk_rows, loss_on, class_weight, dtype, snapshots, optimizer. Did you mean 'hidden'?"),
     ("generate_data.regression", "regresson", "generate_data.regresson is not a parameter; generate_data has seed, regression, classification. Did you mean 'regression'?"),
     ("generate_data.regression.noise_std", "noise", "generate_data.regression.noise is not a parameter; generate_data.regression has n_samples, n_valid, n_test, weight, noise_std. Did you mean 'noise_std'?"),
     ("convert_to_tensors.regression.table", "source", "convert_to_tensors.regression.source is not a parameter; convert_to_tensors.regression has table, target, features, missing, split, valid_fraction, test_fraction, seed, standardize."),

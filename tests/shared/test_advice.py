@@ -18,7 +18,9 @@ from stages.shared.advice import (
     reason_to_standardize,
     regression_remedy,
 )
+from stages.shared.batches import Rows
 from stages.shared.metadata import Metadata
+from stages.shared.run import Run
 from stages.shared.scaling import Scaling
 from stages.shared.training import DivergenceError
 from stages.train_regression import fit
@@ -111,7 +113,8 @@ def train_and_obey(X: np.ndarray, y: np.ndarray, **changes: Any) -> float:
 def fit_line(x: Tensor, y: Tensor, section: Any) -> float:
     weight = torch.full(x.shape[1:], 0.1, dtype=torch.float64, requires_grad=True)
     bias = torch.zeros((), dtype=torch.float64, requires_grad=True) if section.bias else None
-    history = fit(x, y, x, y, weight, bias, section)
+    rows = Rows(x, y, torch.float64, section.chunk_rows)
+    history = fit(rows, rows, weight, bias, Run("train_regression", section))
     loss = history[-1][1]
     return loss if section.loss_reduction == "mean" else loss / len(y)
 

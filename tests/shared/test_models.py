@@ -1,6 +1,5 @@
 """The network, its initial weights, and models as files."""
 
-import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,10 @@ from torch import Tensor, nn
 
 from conftest import feature_columns
 from stages.core.errors import UserError
+from stages.shared.batch_norm import batch_statistics
+from stages.shared.batches import Rows
 from stages.shared.metadata import Metadata
 from stages.shared.models import (
-    batch_statistics,
     build_network,
     initialize,
     load_classifier,
@@ -23,7 +23,6 @@ from stages.shared.models import (
     round_bias,
     round_state,
     round_tensor,
-    set_statistics,
 )
 from stages.shared.tensors import save_tensors
 
@@ -165,17 +164,15 @@ def test_weight_that_float32_cannot_hold_is_rejected(value: float) -> None:
 
 
 def test_rounded_bias_keeps_six_digits_of_the_spread_of_the_target() -> None:
-    y = torch.tensor([-1.7, 1.7], dtype=torch.float64)  # a standard deviation of 1.7
     for bias, rounded in [(2459003.123456789, 2459003.12346), (1e-9, 0.0), (-0.1234567, -0.12346)]:
         tensor = torch.tensor(bias, dtype=torch.float64, requires_grad=True)
-        assert round_bias(tensor, y + bias).item() == pytest.approx(rounded, abs=1e-9)
-        assert round_bias(tensor, y + bias).dtype == torch.float64
+        assert round_bias(tensor, target_std=1.7).item() == pytest.approx(rounded, abs=1e-9)
+        assert round_bias(tensor, target_std=1.7).dtype == torch.float64
 
 
 def test_noise_of_either_sign_is_rounded_to_the_same_zero() -> None:
-    y = torch.tensor([-1.0, 1.0])
     for bias in (1e-17, -1e-17):
-        assert str(round_bias(torch.tensor(bias).double(), y).item()) == "0.0"
+        assert str(round_bias(torch.tensor(bias).double(), target_std=1.0).item()) == "0.0"
 
 
 # The statistics of BatchNorm
@@ -186,34 +183,8 @@ def clusters(n: int = 40, offset: float = 0.0, scale: float = 1.0) -> Tensor:
     return offset + scale * torch.randn(n, 2, generator=generator, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("hidden", [[10], [7, 5, 3]])
-def test_evaluation_mode_with_the_statistics_of_rows_is_training_mode_on_them(
-    hidden: list[int],
-) -> None:
-    network, X = make_network(hidden=hidden), clusters()
-    trained = copy.deepcopy(network).train()(X)
-    set_statistics(network, X)
-    torch.testing.assert_close(network.eval()(X), trained, rtol=1e-12, atol=1e-14)
-
-
-def test_statistics_are_those_of_update_bn_but_for_the_biased_variance() -> None:
-    network, X = make_network(hidden=[7, 5]), clusters()
-    statistics = batch_statistics(network, X)
-    torch.optim.swa_utils.update_bn([X], network)
-    assert list(statistics) == [f"{k}.running_{name}" for k in (1, 4) for name in ("mean", "var")]
-    stock = network.state_dict()
-    for k in (1, 4):
-        mean, variance = f"{k}.running_mean", f"{k}.running_var"
-        torch.testing.assert_close(statistics[mean], stock[mean], rtol=1e-12, atol=1e-14)
-        biased = stock[variance] * (len(X) - 1) / len(X)
-        torch.testing.assert_close(statistics[variance], biased, rtol=1e-12, atol=0)
-
-
-def test_computing_statistics_changes_nothing() -> None:
-    network, X = make_network(), clusters()
-    before = copy.deepcopy(network.state_dict())
-    batch_statistics(network, X)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+def rows_of(X: Tensor) -> Rows:
+    return Rows(X, torch.zeros(len(X)), torch.float64, 1000)
 
 
 @pytest.mark.parametrize(("offset", "scale"), [(0, 1), (0.5, 1e-3), (1.7e9, 1e6), (1e9, 1)])
@@ -222,7 +193,7 @@ def test_published_network_gives_for_its_rows_what_it_gives_in_training_mode(
     offset: float, scale: float, hidden: list[int]
 ) -> None:
     network, X = make_network(hidden=hidden), clusters(offset=offset, scale=scale)
-    save_tensors("m", publish(network, network.state_dict(), X), CLASSES)
+    save_tensors("m", publish(network, network.state_dict(), rows_of(X), 3), CLASSES)
     loaded, _ = load_classifier("m")
     predicted = loaded(X)
     torch.testing.assert_close(predicted, loaded.train()(X), rtol=0, atol=2e-5)
@@ -230,10 +201,12 @@ def test_published_network_gives_for_its_rows_what_it_gives_in_training_mode(
 
 def test_published_parameters_are_rounded_and_the_statistics_are_theirs() -> None:
     network, X = make_network(), clusters()
-    published = publish(network, network.state_dict(), X)
+    published = publish(network, network.state_dict(), rows_of(X), 3)
     expected = round_state(network.state_dict())
-    for name in set(expected) - {"1.running_mean", "1.running_var"}:
-        assert torch.equal(published[name], expected[name])
+    for name in expected:
+        if name.startswith(("0", "3")) or name in ("1.weight", "1.bias"):
+            assert torch.equal(published[name], expected[name])
+    assert published["1.num_batches_tracked"] == 3
     hidden = X @ published["0.weight"].double().T + published["0.bias"].double()
     variance = hidden.var(dim=0, correction=0)
     error = (published["1.running_mean"] - hidden.mean(dim=0)) / (variance + 1e-5).sqrt()
@@ -248,8 +221,9 @@ def test_variance_of_a_constant_feature_is_stored_as_zero_and_not_as_noise() -> 
     X = torch.full((40, 2), 1 / 3, dtype=torch.float64)
     X[::2] = torch.nextafter(X[::2], torch.tensor(1.0).double())
     network = make_network()
-    assert 0 < batch_statistics(network, X)["1.running_var"].max() < 1e-20
-    assert not publish(network, network.state_dict(), X)["1.running_var"].any()
+    _, variance = batch_statistics(network, rows_of(X).whole())[0]
+    assert 0 < variance.max() < 1e-20
+    assert not publish(network, network.state_dict(), rows_of(X), 3)["1.running_var"].any()
 
 
 # The regression as a file
@@ -302,7 +276,7 @@ def test_other_than_a_regression_is_rejected(metadata: Metadata, state: dict[str
 
 def state_of(prefix: str = "", hidden: Sequence[int] = (10,)) -> dict[str, Tensor]:
     network = make_network(hidden=hidden)
-    state = publish(network, network.state_dict(), clusters())
+    state = publish(network, network.state_dict(), rows_of(clusters()), 3)
     return {f"{prefix}{name}": tensor for name, tensor in state.items()}
 
 

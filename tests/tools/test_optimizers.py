@@ -16,7 +16,7 @@ from stages.shared.models import load_classifier
 from stages.shared.tensors import load_tensors
 from tools import optimizers
 from tools.optimizers import (
-    Run,
+    Trained,
     best_accuracy,
     epochs_to_target,
     format_range,
@@ -76,9 +76,9 @@ def test_target_is_reached_at_the_first_epoch_not_below_it():
 
 def test_measures_are_median_and_range_over_seeds():
     runs = [
-        Run(np.array([0.1, 0.8, 0.9]), 0.5),
-        Run(np.array([0.7, 0.8, 0.6]), 0.2),
-        Run(np.array([0.1, NAN, NAN]), NAN),
+        Trained(np.array([0.1, 0.8, 0.9]), 0.5),
+        Trained(np.array([0.7, 0.8, 0.6]), 0.2),
+        Trained(np.array([0.1, NAN, NAN]), NAN),
     ]
     assert measures(runs, 0.8) == [
         (1, 1, INFINITY),

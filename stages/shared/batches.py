@@ -1,0 +1,141 @@
+"""The rows of a part in batches and chunks.
+
+An update of the parameters takes one batch: all rows, or `batch_size` of them. A batch is walked in
+chunks of `chunk_rows` rows, whose gradients add up, so that memory does not grow with the batch.
+Under torchrun each rank takes its share of every batch.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from stages.shared.chunks import chunk_bounds
+from stages.shared.moments import merge_over_ranks, moments
+from stages.shared.ranks import n_ranks, share
+
+
+@dataclass(frozen=True)
+class Batch:
+    """This rank's share of a batch: an iterable of chunks (X, y), at least one, perhaps empty.
+
+    X has shape (n, n_features), or (n,) for one feature of a regression, and y (n,). X, and y if it
+    is not a class, have the dtype that is trained in. `n_rows` counts the rows of all ranks, and
+    `share` is their share of the epoch.
+    `order` has the numbers of the rows if they are shuffled; they are those from `start` to `stop`.
+    """
+
+    X: Tensor
+    y: Tensor
+    dtype: torch.dtype
+    chunk_rows: int
+    n_rows: int
+    share: float
+    start: int
+    stop: int
+    order: Tensor | None = None
+
+    @property
+    def n_chunks(self) -> int:
+        """The number of chunks of the rank that has most of them."""
+        return -(-self.n_rows // (n_ranks() * self.chunk_rows))
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the chunks."""
+        for start, stop in self.bounds():
+            yield self.rows(start, stop)
+
+    def bounds(self) -> Iterator[tuple[int, int]]:
+        """Yield the first row, and the row after the last, of each chunk."""
+        if self.start == self.stop:
+            yield self.start, self.stop
+        for start, stop in chunk_bounds(self.stop - self.start, self.chunk_rows):
+            yield self.start + start, self.start + stop
+
+    def rows(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """Return the rows at these positions."""
+        if self.order is None:
+            X, y = self.X[start:stop], self.y[start:stop]
+        else:
+            order = self.order[start:stop]
+            X, y = self.X.index_select(0, order), self.y.index_select(0, order)
+        return X.to(self.dtype), y.to(self.dtype) if y.is_floating_point() else y
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a part: X, (n, n_features) or (n,), and y, (n,), mapped from their file.
+
+    On a GPU they are in its memory.
+    """
+
+    X: Tensor
+    y: Tensor
+    dtype: torch.dtype
+    chunk_rows: int
+
+    def __len__(self) -> int:
+        """Return the number of rows, of all ranks."""
+        return len(self.y)
+
+    def whole(self) -> Batch:
+        """Return all rows as one batch."""
+        return self.batch(0, len(self), None)
+
+    @cached_property
+    def target_std(self) -> float:
+        """The standard deviation of y."""
+        parts = [moments(y.double()[:, None]) for _, y in self.whole()]
+        _, variance = merge_over_ranks(torch.stack(parts))
+        return variance.sqrt().item()
+
+    def batch(self, start: int, stop: int, order: Tensor | None) -> Batch:
+        """Return the batch of the rows at positions `start` to `stop`."""
+        n_rows = stop - start
+        return Batch(
+            self.X,
+            self.y,
+            self.dtype,
+            self.chunk_rows,
+            n_rows,
+            n_rows / len(self),
+            *share(start, stop),
+            order,
+        )
+
+    def n_batches(self, batch_size: int | None) -> int:
+        """Return the number of batches of an epoch."""
+        return 1 if batch_size is None else -(-len(self) // batch_size)
+
+    def n_chunks(self, batch_size: int | None) -> int:
+        """Return the number of chunks of an epoch's largest batch."""
+        n_rows = -(-len(self) // self.n_batches(batch_size))
+        return self.batch(0, n_rows, None).n_chunks
+
+    def batches(self, batch_size: int | None, seed: int, epoch: int, first: int) -> Iterator[Batch]:
+        """Yield the batches of an epoch from number `first` on.
+
+        Each row is in one of them. Their sizes differ by one at most, so that none is tiny. The
+        order of the rows depends on the seed and the epoch, not on the number of ranks.
+        """
+        n_batches = self.n_batches(batch_size)
+        order = None if batch_size is None else shuffle(len(self), seed, epoch)
+        order = order if order is None else order.to(self.X.device)
+        for number in range(first, n_batches):
+            start, stop = (k * len(self) // n_batches for k in (number, number + 1))
+            yield self.batch(start, stop, order)
+
+
+def shuffle(n_rows: int, seed: int, epoch: int) -> Tensor:
+    """Return the numbers of the rows in the order of an epoch, (n_rows,).
+
+    A generator for each epoch makes a resumed training go on with the same order. Four bytes a
+    number halve the memory.
+    """
+    # Seeds and epochs that follow one another must not give the same orders.
+    mixed = (seed * 0x9E3779B97F4A7C15 + epoch * 0xBF58476D1CE4E5B9) % 2**63
+    generator = torch.Generator().manual_seed(mixed)
+    dtype = torch.int32 if n_rows < 2**31 else torch.int64
+    return torch.randperm(n_rows, generator=generator, dtype=dtype)
