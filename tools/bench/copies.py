@@ -70,7 +70,8 @@ def sized_copy(folder: Path, regression: int, classification: int, share: float)
     if folder.exists():
         return
     folder.mkdir(parents=True)
-    (folder / "stages").symlink_to(PROJECT / "stages")
+    for code in ("stages", "tools"):
+        (folder / code).symlink_to(PROJECT / code)
     shutil.copy(PROJECT / "params.yaml", folder)
     sizes: dict[str, Any] = {
         "generate_data.classification.centers": [[0.2, 0.2], [0.8, 0.8]],

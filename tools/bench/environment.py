@@ -75,10 +75,10 @@ class Peers:
 
 
 @contextlib.contextmanager
-def start_peers(python: Path, folder: Path) -> Generator[Peers, None, None]:
-    """Run the peers' script for the block, on the data in `folder`."""
+def start_peers(python: Path) -> Generator[Peers, None, None]:
+    """Run the peers' script for the block."""
     with subprocess.Popen(
-        (python, SCRIPT, folder),
+        (python, SCRIPT),
         env=program_environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -1,14 +1,10 @@
 """The loops that the stages' trainings are compared with, written without functions around them.
 
 All train the same models on the same tensors and record the same numbers: the loss, and for the
-classifier the share of correct predictions. They run in this process, as `Stage` does, with one
-thread.
+classifier the share of correct predictions. They and the stages run in this process, in one thread.
 """
 
 import contextlib
-import importlib
-import io
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,9 +14,8 @@ import torch
 from torch import Tensor, nn, optim
 from torch.utils.data import DataLoader, TensorDataset
 
-from stages.core.params import read_params
-from stages.core.schema import STAGES
 from tools.bench.copies import set_params
+from tools.bench.epochs import epochs_alone
 from tools.bench.measuring import Timed
 
 CHUNK = 65536  # rows of a full batch in one piece: small enough for the processor's cache
@@ -29,28 +24,14 @@ CLASSIFIER_LR = 1e-3
 
 
 def stage_passes(folder: Path, stage: str, passes: int, settings: Mapping[str, Any]) -> Timed:
-    """Return a function that returns the seconds that `passes` epochs of a stage take.
+    """Return a function that returns the seconds of `passes` epochs of a stage, in a copy."""
+    set_params(folder, settings)
 
-    They are the difference between a training of 1 + passes epochs and one of 1 epoch, which takes
-    away what is done once: reading the tensors, writing the model. All that a stage does at every
-    epoch is in it, such as measuring the validation rows.
-    """
-    module = importlib.import_module(f"stages.{stage}")
+    def seconds() -> float:
+        with contextlib.chdir(folder):
+            return epochs_alone(stage, passes)
 
-    def seconds(epochs: int) -> float:
-        set_params(folder, {**settings, f"{stage}.epochs": epochs})
-        before = Path.cwd()
-        os.chdir(folder)
-        try:
-            params = read_params(STAGES[stage])
-            start = time.perf_counter()
-            with contextlib.redirect_stdout(io.StringIO()):
-                module.main(params)
-            return time.perf_counter() - start
-        finally:
-            os.chdir(before)
-
-    return lambda: seconds(1 + passes) - seconds(1)
+    return seconds
 
 
 # Regression ---------------------------------------------------------------------------------------

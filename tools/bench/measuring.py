@@ -40,10 +40,10 @@ def program_environment() -> dict[str, str]:
 def run(*command: str, cwd: Path) -> Usage:
     """Run a command to its end, without its output. Raises UserError if it fails."""
     peaks: dict[str, float] = {}
-    with tempfile.TemporaryFile() as output:
+    with tempfile.TemporaryFile() as printed:
         start = time.perf_counter()
         process = subprocess.Popen(
-            command, cwd=cwd, env=program_environment(), stdout=output, stderr=output
+            command, cwd=cwd, env=program_environment(), stdout=printed, stderr=printed
         )
         watch = threading.Thread(target=watch_memory, args=(process.pid, peaks))
         watch.start()
@@ -51,19 +51,25 @@ def run(*command: str, cwd: Path) -> Usage:
         seconds = time.perf_counter() - start
         watch.join()
         if status:
-            output.seek(0)
-            last = output.read().decode(errors="replace").strip().rpartition("\n")[2]
-            raise UserError(f"`{' '.join(command)}` must succeed; it ended with: {last}")
+            printed.seek(0)
+            raise failure(command, printed.read().decode(errors="replace"))
     return Usage(seconds, peaks.get("RssAnon"), peaks.get("RssFile"))
 
 
 def output(*command: str, cwd: Path) -> str:
-    """Return what a command prints."""
-    environment = program_environment()
+    """Return what a command prints. Raises UserError if it fails."""
     done = subprocess.run(
-        command, cwd=cwd, env=environment, check=True, capture_output=True, text=True
+        command, cwd=cwd, env=program_environment(), check=False, capture_output=True, text=True
     )
+    if done.returncode:
+        raise failure(command, done.stderr)
     return done.stdout
+
+
+def failure(command: Sequence[str], printed: str) -> UserError:
+    """Return the error for a command that failed, with the last line that it printed."""
+    last = printed.strip().rpartition("\n")[2]
+    return UserError(f"`{' '.join(command)}` must succeed; it ended with: {last}")
 
 
 def watch_memory(pid: int, peaks: dict[str, float]) -> None:
@@ -99,7 +105,11 @@ def timed(function: Callable[[], object]) -> Timed:
 
 
 def measure(
-    rounds: int, ways: Mapping[str, Timed], rare: Sequence[str] = (), repeats: int = 1
+    rounds: int,
+    ways: Mapping[str, Timed],
+    rare: Sequence[str] = (),
+    repeats: int = 1,
+    warm_up: bool = True,
 ) -> dict[str, float]:
     """Return the median seconds of each way, all measured in turn, after a call of each to warm up.
 
@@ -107,7 +117,7 @@ def measure(
     those in `rare`, which take long, once.
     """
     seconds: dict[str, Times] = {name: [] for name in ways}
-    for way in ways.values():
+    for way in ways.values() if warm_up else ():
         way()
     for _ in range(rounds):
         for repeat in range(repeats):

@@ -1,10 +1,10 @@
 """Lightning, skorch and scikit-learn: the ways of training that need an environment of their own.
 
-    python peers.py FOLDER
+    python peers.py
 
-It reads x.npy, y.npy, X.npy and labels.npy in FOLDER, and then from standard input lines of JSON,
-{"way": ..., "task": ..., "rows": ..., "size": ..., "passes": ..., "dtype": ...}. For each it prints
-the seconds that the training took. It imports nothing of the project.
+It reads lines of JSON from standard input, {"way": ..., "folder": ..., "task": ..., "size": ...,
+"passes": ..., "dtype": ...}, and for each prints the seconds that the training took on x.npy and
+y.npy, or X.npy and labels.npy, of that folder. It imports nothing of the project.
 """
 
 import json
@@ -24,6 +24,7 @@ from torch import Tensor, nn, optim
 from torch.utils.data import DataLoader, TensorDataset
 
 Array = np.ndarray
+DATA = {"regression": ("x", "y"), "classifier": ("X", "labels")}
 REGRESSION_LR, CLASSIFIER_LR = 0.1, 1e-3
 
 
@@ -127,16 +128,11 @@ def main() -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    folder = Path(sys.argv[1])
-    data = {
-        "regression": (np.load(folder / "x.npy"), np.load(folder / "y.npy")),
-        "classifier": (np.load(folder / "X.npy"), np.load(folder / "labels.npy")),
-    }
     print("ready", flush=True)
     for line in sys.stdin:
         order = json.loads(line)
-        X, y = (values[: order["rows"]] for values in data[order["task"]])
-        X = np.ascontiguousarray(X, dtype=order["dtype"])
+        X, y = (np.load(Path(order["folder"], f"{name}.npy")) for name in DATA[order["task"]])
+        X = X.astype(order["dtype"])
         y = y.astype(order["dtype"]) if y.dtype.kind == "f" else y
         start = time.perf_counter()
         WAYS[order["way"]](order["task"], X, y, order["size"], order["passes"])

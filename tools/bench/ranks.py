@@ -3,11 +3,10 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from tools.bench.copies import make_data, set_params, sized_copy
 from tools.bench.growth import SETTINGS
-from tools.bench.measuring import Timed, format_rate, format_ratio, format_seconds, measure, run
+from tools.bench.measuring import Timed, format_rate, format_ratio, format_seconds, measure, output
 from tools.text_tables import format_table
 
 HEAD = (
@@ -20,7 +19,7 @@ HEAD = (
     "rows per second",
     "one rank's rate",
 )
-PASSES = {"train_regression": 20, "train_classifier": 5}
+PASSES = {"train_regression": 100, "train_classifier": 10}
 AIM = 1.8  # of two ranks
 
 
@@ -36,27 +35,18 @@ def ranks_section(root: Path, rounds: int, rows: tuple[int, int], ranks: Sequenc
         ("train_classifier", rows[1], None),
         ("train_classifier", rows[1], 16384),
     ):
-        settings = {f"{stage}.batch_size": batch}
-        passes = PASSES[stage]
-        # Both in turn for each number of ranks, so that their difference is that of one moment.
-        ways: dict[str, Timed] = {
-            str(n): epochs_alone(folder, stage, n, passes, settings) for n in ranks
-        }
-        seconds = {int(n): taken / passes for n, taken in measure(rounds, ways).items()}
+        set_params(folder, {f"{stage}.batch_size": batch})
+        ways = {str(n): epochs_under(folder, stage, n) for n in ranks}
+        total = measure(rounds, ways, warm_up=False)
+        seconds = {int(n): taken / PASSES[stage] for n, taken in total.items()}
         body += table_rows(stage, n_rows, batch, seconds)
     return format_table(HEAD, body, markdown=True)
 
 
-def epochs_alone(
-    folder: Path, stage: str, n_ranks: int, passes: int, settings: dict[str, Any]
-) -> Timed:
-    """Return a function that returns the seconds of `passes` epochs, without start and end."""
-
-    def seconds(epochs: int) -> float:
-        set_params(folder, {**settings, f"{stage}.epochs": epochs})
-        return run(*launcher(n_ranks), "-m", "stages", stage, cwd=folder).seconds
-
-    return lambda: seconds(1 + passes) - seconds(1)
+def epochs_under(folder: Path, stage: str, n_ranks: int) -> Timed:
+    """Return a function that returns the seconds of PASSES epochs in so many ranks."""
+    words = (*launcher(n_ranks), "-m", "tools.bench.epochs", stage, str(PASSES[stage]))
+    return lambda: float(output(*words, cwd=folder))
 
 
 def launcher(n_ranks: int) -> list[str]:
