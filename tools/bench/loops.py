@@ -18,6 +18,7 @@ from tools.bench.copies import set_params
 from tools.bench.epochs import epochs_alone
 from tools.bench.measuring import Timed
 
+History = list[tuple[float, ...]]
 CHUNK = 65536  # rows of a full batch in one piece: small enough for the processor's cache
 REGRESSION_LR = 0.1
 CLASSIFIER_LR = 1e-3
@@ -37,11 +38,11 @@ def stage_passes(folder: Path, stage: str, passes: int, settings: Mapping[str, A
 # Regression ---------------------------------------------------------------------------------------
 
 
-def regression_in_chunks(x: Tensor, y: Tensor, passes: int, size: int) -> None:
+def regression_in_chunks(x: Tensor, y: Tensor, passes: int, size: int) -> History:
     """Train with the full batch, whose gradients add up over chunks of `size` rows."""
     weight = torch.tensor(0.1, dtype=x.dtype, requires_grad=True)
     optimizer = optim.SGD([weight], lr=REGRESSION_LR)
-    history = []
+    history: History = []
     for epoch in range(passes):
         optimizer.zero_grad()
         total = 0.0
@@ -52,14 +53,15 @@ def regression_in_chunks(x: Tensor, y: Tensor, passes: int, size: int) -> None:
             total += loss.item()
         optimizer.step()
         history.append((epoch, total, weight.item()))
+    return history
 
 
-def regression_in_slices(x: Tensor, y: Tensor, passes: int, size: int, shuffled: bool) -> None:
+def regression_in_slices(x: Tensor, y: Tensor, passes: int, size: int, shuffled: bool) -> History:
     """Train in batches of `size` rows, slices of the tensors or of a permutation."""
     weight = torch.tensor(0.1, dtype=x.dtype, requires_grad=True)
     optimizer = optim.SGD([weight], lr=REGRESSION_LR)
     loss_function = nn.MSELoss()
-    history = []
+    history: History = []
     for epoch in range(passes):
         order = torch.randperm(len(x)) if shuffled else None
         total = 0.0
@@ -72,15 +74,16 @@ def regression_in_slices(x: Tensor, y: Tensor, passes: int, size: int, shuffled:
             optimizer.step()
             total += loss.item() * len(y_batch)
         history.append((epoch, total / len(x), weight.item()))
+    return history
 
 
-def regression_in_loader(x: Tensor, y: Tensor, passes: int, size: int) -> None:
+def regression_in_loader(x: Tensor, y: Tensor, passes: int, size: int) -> History:
     """Train in shuffled batches of a DataLoader."""
     weight = torch.tensor(0.1, dtype=x.dtype, requires_grad=True)
     optimizer = optim.SGD([weight], lr=REGRESSION_LR)
     loss_function = nn.MSELoss()
     loader = DataLoader(TensorDataset(x, y), batch_size=size, shuffle=True)
-    history = []
+    history: History = []
     for epoch in range(passes):
         total = 0.0
         for x_batch, y_batch in loader:
@@ -90,6 +93,7 @@ def regression_in_loader(x: Tensor, y: Tensor, passes: int, size: int) -> None:
             optimizer.step()
             total += loss.item() * len(y_batch)
         history.append((epoch, total / len(x), weight.item()))
+    return history
 
 
 # Classifier ---------------------------------------------------------------------------------------
@@ -101,12 +105,12 @@ def new_network(dtype: torch.dtype) -> nn.Sequential:
     return network.to(dtype)
 
 
-def classifier_in_slices(X: Tensor, y: Tensor, passes: int, size: int, shuffled: bool) -> None:
+def classifier_in_slices(X: Tensor, y: Tensor, passes: int, size: int, shuffled: bool) -> History:
     """Train in batches of `size` rows, slices of the tensors or of a permutation."""
     network = new_network(X.dtype)
     optimizer = optim.RMSprop(network.parameters(), lr=CLASSIFIER_LR)
     loss_function = nn.CrossEntropyLoss()
-    history = []
+    history: History = []
     for epoch in range(passes):
         order = torch.randperm(len(X)) if shuffled else None
         total, correct = 0.0, 0
@@ -121,15 +125,16 @@ def classifier_in_slices(X: Tensor, y: Tensor, passes: int, size: int, shuffled:
             total += loss.item() * len(y_batch)
             correct += int((output.argmax(dim=1) == y_batch).sum().item())
         history.append((epoch, total / len(X), correct / len(X)))
+    return history
 
 
-def classifier_in_loader(X: Tensor, y: Tensor, passes: int, size: int) -> None:
+def classifier_in_loader(X: Tensor, y: Tensor, passes: int, size: int) -> History:
     """Train in shuffled batches of a DataLoader."""
     network = new_network(X.dtype)
     optimizer = optim.RMSprop(network.parameters(), lr=CLASSIFIER_LR)
     loss_function = nn.CrossEntropyLoss()
     loader = DataLoader(TensorDataset(X, y), batch_size=size, shuffle=True)
-    history = []
+    history: History = []
     for epoch in range(passes):
         total, correct = 0.0, 0
         for X_batch, y_batch in loader:
@@ -141,12 +146,13 @@ def classifier_in_loader(X: Tensor, y: Tensor, passes: int, size: int) -> None:
             total += loss.item() * len(y_batch)
             correct += int((output.argmax(dim=1) == y_batch).sum().item())
         history.append((epoch, total / len(X), correct / len(X)))
+    return history
 
 
 # The article's size, with validation at every epoch -----------------------------------------------
 
 
-def article_regression(tensors: Mapping[str, Tensor], passes: int) -> None:
+def article_regression(tensors: Mapping[str, Tensor], passes: int) -> History:
     """Train one weight with the full batch, and measure the validation rows at every epoch."""
     x, y, x_valid, y_valid = (
         tensors[name] for name in ("x_train", "y_train", "x_valid", "y_valid")
@@ -154,7 +160,7 @@ def article_regression(tensors: Mapping[str, Tensor], passes: int) -> None:
     weight = torch.tensor(0.1, dtype=torch.float64, requires_grad=True)
     loss_function = nn.MSELoss(reduction="sum")
     optimizer = optim.SGD([weight], lr=1e-4)
-    history = []
+    history: History = []
     for epoch in range(passes):
         loss = loss_function(x * weight, y)
         with torch.no_grad():
@@ -163,9 +169,10 @@ def article_regression(tensors: Mapping[str, Tensor], passes: int) -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+    return history
 
 
-def article_classifier(tensors: Mapping[str, Tensor], passes: int) -> None:
+def article_classifier(tensors: Mapping[str, Tensor], passes: int) -> History:
     """Train the network with the full batch, and measure the validation rows at every epoch."""
     X, X_valid = tensors["X_train"].double(), tensors["X_valid"].double()
     y, y_valid = tensors["y_train"], tensors["y_valid"]
@@ -175,7 +182,7 @@ def article_classifier(tensors: Mapping[str, Tensor], passes: int) -> None:
     assert isinstance(norm, nn.BatchNorm1d)
     optimizer = optim.RMSprop(network.parameters(), lr=CLASSIFIER_LR)
     loss_function = nn.CrossEntropyLoss()
-    history = []
+    history: History = []
     for epoch in range(passes):
         output = network(X)
         loss = loss_function(output, y)
@@ -192,6 +199,7 @@ def article_classifier(tensors: Mapping[str, Tensor], passes: int) -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+    return history
 
 
 # The limit ----------------------------------------------------------------------------------------
