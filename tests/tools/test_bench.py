@@ -198,16 +198,24 @@ def test_page_has_every_section():
         page.replace_section(text, name, "")
 
 
-def test_figure_is_drawn(tmp_path):
+def test_figure_has_the_seconds_of_every_stage(tmp_path, monkeypatch):
+    sizes = (10**3, 10**5, 10**7)
     usages = {
-        stage: {n: Usage(1 + n / 1e6, 1.0, 1.0) for n in (10**3, 10**5, 10**7)} for stage in STAGES
+        stage: {n: Usage(1 + number * n / 1e6, 1.0, 1.0) for n in sizes}
+        for number, stage in enumerate(STAGES)
     }
-    page.draw_growth(usages, str(tmp_path / "a.png"))
-    usages["report"][10**7] = Usage(500.0, 1.0, 1.0)
-    page.draw_growth(usages, str(tmp_path / "b.png"))
-    first, second = ((tmp_path / name).read_bytes() for name in ("a.png", "b.png"))
-    assert first[:4] == b"\x89PNG"
-    assert first != second
+    *lines, ideal = page.draw_growth(usages).axes[0].get_lines()
+    assert [line.get_label() for line in lines] == list(STAGES)
+    for number, line in enumerate(lines):
+        np.testing.assert_allclose(line.get_xdata(), sizes)
+        np.testing.assert_allclose(line.get_ydata(), [1 + number * n / 1e6 for n in sizes])
+    (x0, x1), (y0, y1) = ideal.get_data()
+    assert y1 / y0 == x1 / x0 == 100
+    assert y1 > 51  # above the slowest stage
+
+    monkeypatch.setattr(page, "FIGURE", tmp_path / "figure.png")
+    page.write_figure(usages)
+    assert (tmp_path / "figure.png").read_bytes()[:4] == b"\x89PNG"
 
 
 @pytest.mark.parametrize(("n", "shown"), [(1000, "1,000"), (10**7, "10 million")])
@@ -278,8 +286,19 @@ def test_pipeline_is_measured_beside_its_floor(finished_project, monkeypatch, tm
     monkeypatch.setattr(copies, "PROJECT", finished_project)
     monkeypatch.setattr(pipeline, "IMPORTS", {"a": "json", "b": "csv"})
     monkeypatch.setattr(pipeline, "SCRIPT", script)
+    ran = []
+
+    def spy(*command, cwd):
+        ran.append((cwd.name, *command))
+        return measuring.run(*command, cwd=cwd)
+
+    monkeypatch.setattr(pipeline, "run", spy)
     table = pipeline.pipeline_section(tmp_path, rounds=1).splitlines()
     assert len(table) == 2 + 4
+    python = ("flat", sys.executable, str(script))
+    cold = [("project", "dvc", "repro", "-f"), ("floor", "dvc", "repro", "-f")]
+    cold += [python, (*python, "--animation")]
+    assert ran == cold * 2 + [("project", "dvc", "repro"), ("floor", "dvc", "repro")] * 2
     assert "at most 1.25" in table[2]
     assert "at most 1.2)" in table[3]
     lock = yaml.safe_load((tmp_path / "floor/dvc.lock").read_text())
@@ -529,7 +548,9 @@ def test_peers_are_left_out_where_they_cannot_be_installed(tmp_path, monkeypatch
 
 def test_installed_peers_are_not_installed_again(tmp_path):
     (tmp_path / "installed").touch()
+    (tmp_path / "kept").touch()
     assert environment.find_peers(tmp_path) == tmp_path / "bin/python"
+    assert (tmp_path / "kept").exists()  # a new environment starts from an empty folder
 
 
 def test_peers_use_the_projects_torch():
@@ -549,6 +570,11 @@ def test_epochs_are_timed_in_one_process_and_in_two(sized, monkeypatch):
         assert math.isfinite(ranks.epochs_under(sized, "train_regression", n_ranks)())
     history = np.loadtxt(sized / "metrics/train_regression.csv", delimiter=",", skiprows=1)
     assert len(history) == 2
+
+
+def test_one_rank_is_started_as_by_default_and_more_by_torchrun():
+    assert ranks.launcher(1) == [ARTICLE["launcher"]]
+    assert ranks.launcher(4) == ["torchrun", "--standalone", "--nproc-per-node=4"]
 
 
 def test_rows_compare_with_one_rank():

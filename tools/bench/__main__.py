@@ -91,7 +91,7 @@ def measure(name: str, root: Path, plan: Plan, quick: bool = False) -> dict[str,
         case "stages":
             usages = growth.measure_growth(root, plan.sizes, plan.rounds)
             if not quick:
-                page.draw_growth(usages)
+                page.write_figure(usages)
             imports = growth.import_memory(root / f"rows-{plan.sizes[0]}")
             return {
                 "times": growth.times_table(usages, plan.sizes),

@@ -4,8 +4,19 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from stages.core.errors import UserError
 from stages.core.files import atomic_write
+from stages.figures.style import (
+    COLORS,
+    MARKERS,
+    WIDE,
+    add_legends,
+    figure_style,
+    new_figure,
+    save,
+)
 from tools.bench.copies import PROJECT
 from tools.bench.measuring import Usage
 
@@ -42,47 +53,40 @@ def write_section(name: str, content: str) -> None:
         Path(temporary).write_text(text, encoding="utf-8")
 
 
-def draw_growth(usages: Mapping[str, Mapping[int, Usage]], path: str = str(FIGURE)) -> None:
-    """Draw the seconds of each stage, {rows: usage}, against the rows, on two log axes.
-
-    A dashed line has the slope of what grows in proportion.
-    """
-    from stages.figures.style import (
-        COLORS,
-        MARKERS,
-        WIDE,
-        add_legends,
-        figure_style,
-        new_figure,
-        save,
-    )
-
-    seconds = {
-        stage: {n: usage.seconds for n, usage in sizes.items()} for stage, sizes in usages.items()
-    }
+def write_figure(usages: Mapping[str, Mapping[int, Usage]]) -> None:
+    """Write the page's figure."""
     with figure_style():
-        figure = new_figure(WIDE)
-        axes = figure.add_subplot()
-        for (stage, times), color, marker in zip(seconds.items(), COLORS, MARKERS, strict=False):
-            axes.plot(list(times), list(times.values()), color=color, marker=marker, label=stage)
-        n_rows = max(n for times in seconds.values() for n in times)
-        slowest = 1.5 * max(times[n_rows] for times in seconds.values())
-        ideal = "in proportion to the rows"
-        ends = [n_rows / 100, n_rows], [slowest / 100, slowest]
-        axes.plot(*ends, color="black", linestyle="--", linewidth=1, label=ideal)
-        axes.set(
-            xscale="log",
-            yscale="log",
-            xlabel="training rows of each table",
-            ylabel="seconds",
-            title="Time of each stage against the number of rows",
-        )
-        axes.minorticks_off()
-        sizes = sorted({n for times in seconds.values() for n in times})
-        axes.set_xticks(sizes, [format_count(n) for n in sizes])
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        add_legends(figure, ("", axes.get_lines()))
-        save(figure, path)
+        save(draw_growth(usages), str(FIGURE))
+
+
+def draw_growth(usages: Mapping[str, Mapping[int, Usage]]) -> Figure:
+    """Return a figure of the seconds of each stage, {rows: usage}, on two logarithmic axes.
+
+    A dashed line has the slope of what grows in proportion to the rows.
+    """
+    figure = new_figure(WIDE)
+    axes = figure.add_subplot()
+    for (stage, sizes), color, marker in zip(usages.items(), COLORS, MARKERS, strict=False):
+        seconds = [usage.seconds for usage in sizes.values()]
+        axes.plot(list(sizes), seconds, color=color, marker=marker, label=stage)
+    n_rows = sorted({n for sizes in usages.values() for n in sizes})
+    last = n_rows[-1]
+    above = 1.5 * max(sizes[last].seconds for sizes in usages.values())
+    ideal = "in proportion to the rows"
+    ends = [last / 100, last], [above / 100, above]
+    axes.plot(*ends, color="black", linestyle="--", linewidth=1, label=ideal)
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel="training rows of each table",
+        ylabel="seconds",
+        title="Time of each stage against the number of rows",
+    )
+    axes.minorticks_off()
+    axes.set_xticks(n_rows, [format_count(n) for n in n_rows])
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    add_legends(figure, ("", axes.get_lines()))
+    return figure
 
 
 def format_count(n: int) -> str:
