@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,8 @@ FIGURES = {
     ),
 }
 MAX_WIDTH = 700  # pixels, up to which two figures share a row
+LARGE = 2**30  # bytes of a table, whose checksum takes some seconds
+BLOCK = 2**20  # bytes read at a time
 MAX_NAMES = 10
 MAX_CLASSES = 50  # in a table
 CLASSES = "metrics/classes.csv"
@@ -246,17 +248,36 @@ def data_rows(
 def checksum(path: Path) -> tuple[int, str]:
     """Return the number of bytes and the MD5 of a file or folder, as in dvc.lock.
 
+    A bar shows how far it is where that takes seconds.
+    """
+    if not path.is_dir():
+        require_file(str(path))
+    files = path.iterdir() if path.is_dir() else [path]
+    n_bytes = sum(file.stat().st_size for file in files)
+    if n_bytes < LARGE:
+        return n_bytes, hash_path(path, lambda _: None)
+    # Imported here since it takes a tenth of the time that this stage takes.
+    from stages.shared.chunks import progress_bar
+
+    with progress_bar("report", n_bytes, "B") as bar:
+        return n_bytes, hash_path(path, bar.update)
+
+
+def hash_path(path: Path, count: Callable[[int], object]) -> str:
+    """Return the MD5 of a file or folder; count(n) is called after n more bytes.
+
     That of a folder is the MD5 of the list of its files, in JSON, and ends in .dir.
     """
     if path.is_dir():
-        files = [(file.name, *checksum(file)) for file in sorted(path.iterdir())]
-        listed = json.dumps([{"md5": md5, "relpath": name} for name, _, md5 in files])
-        md5 = hashlib.md5(listed.encode(), usedforsecurity=False).hexdigest()
-        return sum(n_bytes for _, n_bytes, _ in files), f"{md5}.dir"
-    require_file(str(path))
+        hashes = [(file.name, hash_path(file, count)) for file in sorted(path.iterdir())]
+        listed = json.dumps([{"md5": md5, "relpath": name} for name, md5 in hashes])
+        return hashlib.md5(listed.encode(), usedforsecurity=False).hexdigest() + ".dir"
+    md5 = hashlib.md5(usedforsecurity=False)
     with path.open("rb") as file:
-        md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
-        return file.tell(), md5.hexdigest()
+        while block := file.read(BLOCK):
+            md5.update(block)
+            count(len(block))
+    return md5.hexdigest()
 
 
 def read_metadata(task: str) -> Metadata:

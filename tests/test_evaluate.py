@@ -4,7 +4,11 @@ import csv
 import json
 import math
 import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,26 +21,32 @@ from sklearn.linear_model import LinearRegression
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
-from conftest import SMALL, Change, call_stage, feature_columns
+from conftest import PROJECT, SMALL, Change, call_stage, feature_columns, run
 from stages.core.errors import UserError
 from stages.core.schema import STAGES
 from stages.evaluate import (
     MAX_ITEMS,
+    Part,
     classifier_metrics,
     describe_classifier,
     describe_regression,
+    make_parts,
     nearest_least_squares,
+    network_width,
     regression_data,
     regression_metrics,
+    score_classes,
     write_classes,
     write_weights,
 )
 from stages.shared.metadata import ClassificationTruth, Metadata, RegressionTruth
-from stages.shared.metrics import read_json
+from stages.shared.metrics import flatten, read_json
 from stages.shared.models import build_network, load_classifier, load_snapshots
 from stages.shared.scaling import Scaling
 from stages.shared.splits import SPLITS
+from stages.shared.tensors import load_tensors, save_tensors
 from stages.shared.theory import bayes_cross_entropy, softmax_loss_floor
+from stages.shared.thinning import sample_rows, thin_counts
 
 METRICS = "metrics/evaluate.json"
 CLASSIFIER = "data/models/classifier.safetensors"
@@ -92,8 +102,13 @@ def number(value: float) -> Tensor:
     return torch.tensor(value, dtype=torch.float64)
 
 
-def line(y_train: list[float], y_test: list[float]) -> dict[str, Tensor]:
-    return {
+def parts_of(tensors: dict[str, Tensor], size: int = 2) -> dict[str, Part]:
+    """Return parts that are walked in chunks of `size` rows, two unless a test asks for others."""
+    return make_parts(tensors, size, lambda _: None)
+
+
+def line(y_train: list[float], y_test: list[float]) -> dict[str, Part]:
+    tensors = {
         "x_train": double(1, 2, 3),
         "y_train": double(*y_train),
         "x_valid": double(0, 1),
@@ -101,6 +116,7 @@ def line(y_train: list[float], y_test: list[float]) -> dict[str, Tensor]:
         "x_test": double(1, 2, 4),
         "y_test": double(*y_test),
     }
+    return parts_of(tensors)
 
 
 def scores(mse: float, mae: float, r2: float | None) -> dict[str, Any]:
@@ -149,7 +165,7 @@ def test_r2_of_the_noise_is_left_open_for_a_constant_target() -> None:
 
 def test_bias_is_compared_with_least_squares_that_has_one() -> None:
     data = line([2, 4, 9], [1, 2, 3])
-    slope, intercept = np.polyfit(data["x_train"], data["y_train"], 1)
+    slope, intercept = np.polyfit(data["train"].x, data["train"].y, 1)
     metrics = regression_metrics(data, number(1.0), number(0.5), LINE)
     assert (metrics["weight"], metrics["bias"]) == (1, 0.5)
     assert metrics["least_squares_weight"] == pytest.approx(slope)
@@ -180,7 +196,7 @@ def test_weights_of_several_features_have_their_names() -> None:
     y = X @ double(1, -2) + 0.5
     data = {f"x_{split}": X for split in SPLITS} | {f"y_{split}": y for split in SPLITS}
     metadata = without_truth(LINE, columns=feature_columns("a", "b"))
-    metrics = regression_metrics(data, double(0, 0), number(0.0), metadata)
+    metrics = regression_metrics(parts_of(data), double(0, 0), number(0.0), metadata)
     assert metrics["weights"] == {"a": 0, "b": 0}
     assert metrics["least_squares_weights"] == pytest.approx({"a": 1, "b": -2})
     assert (metrics["bias"], metrics["least_squares_bias"]) == (0, pytest.approx(0.5))
@@ -192,10 +208,11 @@ def test_nearest_of_many_least_squares_solutions_is_compared_with() -> None:
     # as (a + t, b + t, bias - t).
     X = double([1, 0], [1, 0], [0, 1], [0, 1])
     y = double(4, 6, 8, 10)
-    weight, bias, gap = nearest_least_squares(X, y, double(3, 7), number(2.0))
+    part = Part(X, y, 10, lambda _: None)
+    weight, bias, gap = nearest_least_squares(part, double(3, 7), number(2.0))
     assert (gap, bias) == (pytest.approx(0, abs=1e-12), pytest.approx(2))
     assert weight.tolist() == pytest.approx([3, 7])
-    weight, bias, gap = nearest_least_squares(X, y, double(0, 0), number(0.0))
+    weight, bias, gap = nearest_least_squares(part, double(0, 0), number(0.0))
     smallest = np.linalg.pinv(np.column_stack([X, np.ones(4)])) @ y.numpy()
     assert [*weight.tolist(), bias] == pytest.approx(smallest.tolist())
     assert gap == pytest.approx(np.linalg.norm(smallest))
@@ -218,7 +235,7 @@ def test_least_squares_of_standardized_categories_is_the_nearest_solution() -> N
     metadata = without_truth(
         LINE, columns=feature_columns(*"abcd"), scaling=scaling, target_mean=mean
     )
-    metrics = regression_metrics(data, double(*trained), None, metadata)
+    metrics = regression_metrics(parts_of(data), double(*trained), None, metadata)
     # Of gradient descent, which does not move along the direction in which nothing changes.
     weights = trained
     for _ in range(20_000):
@@ -233,7 +250,7 @@ def test_ill_conditioned_features_that_are_not_standardized_have_one_solution() 
     y = 3 * (x - 1e6) + 7
     metadata = without_truth(LINE)
     data = {f"x_{split}": x for split in SPLITS} | {f"y_{split}": y for split in SPLITS}
-    metrics = regression_metrics(data, number(0.0), number(0.0), metadata)
+    metrics = regression_metrics(parts_of(data), number(0.0), number(0.0), metadata)
     assert metrics["least_squares_weight"] == pytest.approx(3, rel=1e-4)
 
 
@@ -253,6 +270,32 @@ def test_baselines_of_the_regression_take_the_place_of_theory() -> None:
     best = 37 / 14
     squares = [(best * x - y) ** 2 for x, y in ((1, 1), (2, 2), (4, 3))]
     assert metrics["least_squares"]["test"]["mse"] == pytest.approx(sum(squares) / 3)
+
+
+@pytest.mark.parametrize("truth", [True, False])
+@pytest.mark.parametrize("size", [1, 2, 7, 39])
+def test_metrics_of_the_regression_are_the_same_from_chunks(size: int, truth: bool) -> None:
+    generator = np.random.default_rng(0)
+    tensors = {}
+    for split, n_rows in zip(SPLITS, (40, 13, 8), strict=True):
+        x = torch.from_numpy(generator.random(n_rows))
+        noise = torch.from_numpy(generator.standard_normal(n_rows))
+        tensors |= {f"x_{split}": x, f"y_{split}": 2459003.5 + 2 * x + noise / 1000}
+    metadata = LINE if truth else without_truth(LINE)
+    model = number(1.5), number(2459003.0)
+    whole = regression_metrics(parts_of(tensors, 40), *model, metadata)
+    found = regression_metrics(parts_of(tensors, size), *model, metadata)
+    assert flat(found) == pytest.approx(flat(whole), rel=1e-6)
+    x, y = tensors["x_train"].numpy(), tensors["y_train"].numpy() - 2459003
+    slope, intercept = np.polyfit(x, y, 1)
+    assert found["least_squares_weight"] == pytest.approx(slope, rel=1e-6)
+    assert found["least_squares_bias"] == pytest.approx(2459003 + intercept, rel=1e-13)
+    loss = ((y - slope * x - intercept) ** 2).sum()
+    assert found["least_squares_loss"] == pytest.approx(loss, rel=1e-5)
+
+
+def flat(metrics: dict[str, Any]) -> dict[str, Any]:
+    return dict(flatten(metrics))
 
 
 def test_weights_are_listed_in_the_order_of_the_features(
@@ -288,12 +331,17 @@ CLASS_DATA = {
 
 
 def metrics_of(
-    data: dict[str, Tensor], metadata: Metadata, network: nn.Sequential | None = None
+    data: dict[str, Tensor],
+    metadata: Metadata,
+    network: nn.Sequential | None = None,
+    size: int = 2,
 ) -> dict[str, Any]:
-    layers = (network or small_network())[:-1]
-    logits = {split: layers(data[f"X_{split}"].double()) for split in SPLITS}
+    parts = parts_of(data, size)
     with torch.no_grad():
-        return classifier_metrics(data, logits, metadata)
+        scores = {
+            split: score_classes(parts[split], network or small_network()) for split in SPLITS
+        }
+        return classifier_metrics(parts, scores, metadata)
 
 
 def test_classifier_metrics_by_hand() -> None:
@@ -312,6 +360,42 @@ def test_classifier_metrics_by_hand() -> None:
     }
     assert metrics["train"]["accuracy"] == 1.0
     assert metrics["train"]["cross_entropy"] == pytest.approx(sum(losses[:2]) / 2, rel=1e-9)
+
+
+def random_classes(n_classes: int, n_rows: int = 50) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    data = {}
+    for split in SPLITS:
+        data[f"X_{split}"] = torch.randn(n_rows, 2, generator=generator).round(decimals=1)
+        data[f"y_{split}"] = torch.arange(n_rows) % n_classes
+    return data
+
+
+@pytest.mark.parametrize("metadata", [CLASSES, without_truth(CLASSES, labels=("u", "v", "w"))])
+@pytest.mark.parametrize("size", [1, 3, 49])
+def test_metrics_of_the_classifier_are_the_same_from_chunks(size: int, metadata: Metadata) -> None:
+    n_classes = len(metadata.labels)
+    data = random_classes(n_classes)
+    network = small_network() if n_classes == 2 else build_network(2, [4], 3).double().eval()
+    whole = metrics_of(data, metadata, network, 50)
+    found = metrics_of(data, metadata, network, size)
+    assert flat(found) == pytest.approx(flat(whole), rel=1e-12)
+    with torch.no_grad():
+        expected = network(data["X_test"].double())
+    hits = (expected.argmax(dim=1) == data["y_test"]).double().mean().item()
+    assert found["test"]["accuracy"] == pytest.approx(hits)
+    losses = -expected.log()[torch.arange(50), data["y_test"]]
+    assert found["test"]["cross_entropy"] == pytest.approx(losses.mean().item())
+    if n_classes == 2:
+        assert found["test"]["auc"] == pytest.approx(
+            roc_auc_score(data["y_test"], expected[:, 1].numpy().round(9))
+        )
+
+
+def test_width_of_a_network_is_that_of_its_widest_layer() -> None:
+    assert network_width(build_network(2, [10], 3)) == 10
+    assert network_width(build_network(20, [10], 3)) == 20
+    assert network_width(build_network(2, [4], 30)) == 30
 
 
 def test_score_of_a_class_that_a_part_lacks_is_left_open() -> None:
@@ -433,6 +517,137 @@ def test_classes_are_listed_with_their_rows_and_scores(
         "0,6,2,3,0.666667,1.0,0.8\n"
         "1,4,1,0,,0.0,0.0\n"
     )
+
+
+# Many rows
+
+
+@pytest.fixture
+def thinned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Show five points at most, and walk the tables in chunks of three rows."""
+    monkeypatch.setattr("stages.shared.thinning.MAX_POINTS", 5)
+    monkeypatch.setattr("stages.shared.moments.CHUNK_VALUES", 30)  # of ten columns
+
+
+def test_metrics_of_many_rows_are_those_of_all(
+    finished: Change, drawn: dict, thinned: None
+) -> None:
+    before = Path(METRICS).read_bytes()
+    call_stage("evaluate")
+    assert Path(METRICS).read_bytes() == before
+
+
+def test_figures_show_the_same_few_of_many_rows(
+    finished: Change, drawn: dict, thinned: None
+) -> None:
+    call_stage("evaluate")
+    rows = sample_rows(8)
+    assert len(rows) == 5
+    regression, classifier = drawn["regression"], drawn["classifier"]
+    tensors = load_file("data/tensors/regression.safetensors")
+    np.testing.assert_array_equal(regression.X[:, 0], tensors["x_train"][rows])
+    np.testing.assert_array_equal(regression.y, tensors["y_train"][rows])
+    np.testing.assert_array_equal(
+        regression.predicted + regression.residuals, tensors["y_test"][rows]
+    )
+    assert (regression.n_train, regression.n_test) == (8, 8)
+    tensors = load_file("data/tensors/classification.safetensors")
+    X, y = tensors["X_train"].double(), tensors["y_train"]
+    np.testing.assert_array_equal(classifier.X, X[rows])
+    np.testing.assert_array_equal(classifier.y, y[rows])
+    predicted = load_classifier(CLASSIFIER)[0](X).argmax(dim=1)
+    np.testing.assert_array_equal(classifier.predicted, predicted[rows])
+    assert {len(shown) for shown in classifier.snapshots.values()} == {5}
+    assert (classifier.n_rows, classifier.n_wrong) == (8, int((predicted != y).sum()))
+    assert classifier.confusion.sum() == 8
+
+
+def test_confusion_pairs_of_many_rows_keep_the_proportions_and_say_so(
+    finished: Change, drawn: dict, thinned: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call_stage("evaluate")
+    _, *rows = Path("metrics/confusion.csv").read_text().splitlines()
+    counts = thin_counts(drawn["classifier"].confusion)
+    assert len(rows) == counts.sum() == 5
+    assert [[rows.count(f"{a},{b}") for b in (0, 1)] for a in (0, 1)] == counts.tolist()
+    assert (
+        "evaluate: metrics/confusion.csv has 5 rows in the proportions of all 8 test rows\n"
+        in capsys.readouterr().out
+    )
+
+
+def forget_truth() -> None:
+    """Make the tensors and models those of a custom table."""
+    for path in [*Path("data/tensors").iterdir(), *Path("data/models").iterdir()]:
+        tensors, metadata = load_tensors(str(path))
+        save_tensors(str(path), tensors, without_truth(metadata))
+
+
+@pytest.mark.parametrize("is_simulated", [True, False])
+def test_bars_end_when_all_rows_are_counted(
+    finished: Change, drawn: dict, monkeypatch: pytest.MonkeyPatch, is_simulated: bool
+) -> None:
+    if not is_simulated:
+        forget_truth()
+    counts: dict[str, list[int]] = {}
+
+    @contextmanager
+    def bar(stage: str, total: int) -> Iterator[SimpleNamespace]:
+        counts[stage] = []
+        yield SimpleNamespace(update=counts[stage].append)
+        assert sum(counts[stage]) == total
+
+    monkeypatch.setattr("stages.evaluate.progress_bar", bar)
+    monkeypatch.setattr("stages.shared.moments.CHUNK_VALUES", 30)
+    call_stage("evaluate")
+    assert {stage: set(sizes) for stage, sizes in counts.items()} == {
+        "evaluate regression": {8},
+        "evaluate classifier": {3, 2},
+    }
+
+
+PEAK = """
+import sys, threading, time
+import stages.evaluate
+from stages.core.schema import STAGES
+from stages.core.params import read_params
+
+def anonymous():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+
+start, found, ended = anonymous(), [], threading.Event()
+
+def watch():
+    while not ended.wait(0.005):
+        found.append(anonymous())
+
+thread = threading.Thread(target=watch)
+thread.start()
+try:
+    stages.evaluate.main(read_params(STAGES["evaluate"]))
+finally:
+    ended.set()
+    thread.join()
+print((max(found) - start) / 1024)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="/proc tells the memory")
+def test_memory_does_not_grow_with_the_rows(finished: Change) -> None:
+    for name, n_rows in (("regression", 3_000_000), ("classification", 1_500_000)):
+        path = f"data/tensors/{name}.safetensors"
+        tensors, metadata = load_tensors(path)
+        repeated = {
+            key: values.repeat(n_rows // len(values), *[1] * (values.dim() - 1))
+            for key, values in tensors.items()
+        }
+        save_tensors(path, repeated, metadata)
+    del tensors, repeated
+    done = run(sys.executable, "-c", PEAK, cwd=Path.cwd(), PYTHONPATH=str(PROJECT))
+    assert done.returncode == 0, done.stderr
+    # MiB, most of it for the figures: 30 for few rows, too.
+    assert float(done.stdout.splitlines()[-1]) < 60
 
 
 # What is printed

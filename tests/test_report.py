@@ -5,8 +5,10 @@ import random
 import re
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -216,6 +218,28 @@ def test_checksum_is_that_of_dvc(tmp_path: Path) -> None:
     for path in (folder, tmp_path / "a.csv"):
         known = yaml.safe_load(Path(f"{path}.dvc").read_text())["outs"][0]
         assert checksum(path) == (known["size"], known["md5"])
+
+
+def test_checksum_of_a_large_folder_counts_its_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, size in (("a.parquet", 10), ("b.parquet", 25)):
+        (tmp_path / name).write_bytes(b"x" * size)
+    expected = checksum(tmp_path)
+    counted: list[int] = []
+    totals = []
+
+    @contextmanager
+    def bar(stage: str, total: int, unit: str) -> Iterator[Any]:
+        totals.append((stage, total, unit))
+        yield SimpleNamespace(update=counted.append)
+
+    monkeypatch.setattr("stages.report.LARGE", 35)
+    monkeypatch.setattr("stages.report.BLOCK", 8)
+    monkeypatch.setattr("stages.shared.chunks.progress_bar", bar)
+    assert checksum(tmp_path) == expected
+    assert totals == [("report", 35, "B")]
+    assert counted == [8, 2, 8, 8, 8, 1]
 
 
 def test_simulated_data_is_described(finished: Change) -> None:

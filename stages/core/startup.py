@@ -5,6 +5,7 @@ import importlib
 import io
 import os
 import sys
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import ModuleType
@@ -12,6 +13,7 @@ from typing import Any
 
 from stages.core.errors import UserError
 
+PATIENCE = 5.0  # seconds that other ranks than the first wait before they report a mistake
 READER_GONE = 141  # the exit status that a shell gives a process whose reader has ended
 
 
@@ -28,6 +30,9 @@ def run_program(main: Callable[[], None]) -> None:
         main()
         sys.stdout.flush()
     except UserError as error:
+        if os.environ.get("LOCAL_RANK", "0") != "0":
+            # Rank 0 makes the same mistake and reports it, whereupon torchrun ends this one.
+            time.sleep(PATIENCE)
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit(130)

@@ -1,6 +1,7 @@
 """The figures of the classifier: the classes, and what it predicts before, during, after training.
 
-All but the confusion matrix and the curves show the training points, projected to the same plane.
+All but the confusion matrix and the curves show the training points, projected to the same plane;
+of many they show a sample, and say so.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -59,7 +60,7 @@ class ClassifierData:
     """What the figures of the classifier show.
 
     Attributes:
-        X: float64 (n, n_features), the training rows in the table's units
+        X: float64 (n, n_features), training rows in the table's units
         y: int64 (n,)
         features: the names of the columns of X
         labels: the names of the classes
@@ -69,6 +70,8 @@ class ClassifierData:
         valid_accuracies: (epochs + 1,)
         snapshots: epoch -> predicted class, int64 (n,); epoch 0 is always there
         predicted: int64 (n,), after training
+        n_rows: the number of all training rows, n or more
+        n_wrong: how many of them are misclassified after training
         loss_floor: the lower bound of the loss, or None
         reference: the label and value of an accuracy to compare with
         scores: (m, 2) in the table's units -> rounded (m, n_classes); only for two features
@@ -86,6 +89,8 @@ class ClassifierData:
     valid_accuracies: np.ndarray
     snapshots: Mapping[int, np.ndarray]
     predicted: np.ndarray
+    n_rows: int
+    n_wrong: int
     loss_floor: float | None
     reference: tuple[str, float]
     scores: Callable[[np.ndarray], np.ndarray] | None
@@ -116,7 +121,9 @@ def principal_components(X: np.ndarray) -> np.ndarray:
     # differ in the seventh digit make every machine choose the same.
     weighted = standardize(X) * (1 + 1e-6 * np.arange(X.shape[1]))
     # The triangle of QR has the directions of all rows, and is much smaller.
-    directions = np.linalg.svd(np.linalg.qr(weighted, mode="r"))[2][:2]
+    triangle = np.linalg.qr(weighted, mode="r")
+    # All directions are needed, and take a minute for thousands of features, only of a single row.
+    directions = np.linalg.svd(triangle, full_matrices=len(triangle) == 1)[2][:2]
     largest = np.abs(round_significant(directions, DIGITS)).argmax(axis=1)
     directions = directions * np.sign(directions[[0, 1], largest])[:, None]
     points = round_significant(weighted @ directions.T, DIGITS)
@@ -173,6 +180,11 @@ def plot_classes(axes: Axes, projection: Projection, classes: np.ndarray) -> Non
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
 
 
+def point_note(data: ClassifierData) -> str:
+    """Return what a legend's title says of how many points are drawn: nothing if all are."""
+    return some_of(len(data.y), data.n_rows, "points")
+
+
 def classes_figure(
     data: ClassifierData, classes: np.ndarray, legend_title: str, title: str
 ) -> Figure:
@@ -181,7 +193,7 @@ def classes_figure(
     axes = figure.subplots()
     plot_classes(axes, project_to_plane(data), classes)
     axes.set_title(title)
-    add_legends(figure, (legend_title, class_entries(data.labels)))
+    add_legends(figure, (legend_title + point_note(data), class_entries(data.labels)))
     return figure
 
 
@@ -198,7 +210,7 @@ def epochs_figure(data: ClassifierData) -> Figure:
         plot_classes(axes, projection, data.snapshots[epoch])
         axes.set_title(f"Epoch {epoch}: loss {data.losses[epoch]:.4g}")
     label_lowest(grid, projection.xlabel)
-    add_legends(figure, ("predicted class", class_entries(data.labels)))
+    add_legends(figure, ("predicted class" + point_note(data), class_entries(data.labels)))
     return figure
 
 
@@ -256,11 +268,17 @@ def draw_boundaries(axes: Axes, data: ClassifierData) -> list[Line2D]:
     return [Line2D([], [], label=label, **line) for label, line, _ in boundaries]
 
 
-def circle_mistakes(axes: Axes, points: np.ndarray, n_points: int) -> Line2D:
-    """Draw rings around the misclassified of `n_points` points; return the legend's entry."""
+def circle_mistakes(axes: Axes, points: np.ndarray, data: ClassifierData) -> Line2D:
+    """Draw rings around misclassified points, (m, 2); return the legend's entry.
+
+    It counts those of all rows, whether they are drawn or not.
+    """
     alpha = max(0.02, min(1.0, RINGS / max(len(points), 1)))
     axes.plot(*points.T, alpha=alpha, **MISCLASSIFIED)
-    label = f"misclassified ({len(points)} of {n_points})"
+    counts = f"{data.n_wrong} of {data.n_rows}"
+    if len(data.y) < data.n_rows:
+        counts = f"{data.n_wrong:,} of all {data.n_rows:,}"
+    label = f"misclassified ({counts})"
     return Line2D([], [], label=label, **MISCLASSIFIED)
 
 
@@ -271,12 +289,12 @@ def after_figure(data: ClassifierData) -> Figure:
     axes = figure.subplots()
     plot_classes(axes, projection, data.predicted)
     wrong = data.predicted != data.y
-    rings = circle_mistakes(axes, projection.points[wrong], len(data.y))
+    rings = circle_mistakes(axes, projection.points[wrong], data)
     boundaries = draw_boundaries(axes, data)
     axes.set_title(f"Classifier after training: loss {data.losses[-1]:.4g}")
     add_legends(
         figure,
-        ("predicted class", class_entries(data.labels)),
+        ("predicted class" + point_note(data), class_entries(data.labels)),
         ("", [*boundaries, rings]),
     )
     return figure

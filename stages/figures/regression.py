@@ -1,6 +1,7 @@
 """The figures of the regression: the data, the fit before and after training and on the way there.
 
-One feature is drawn with the line; for several, predicted against true values show the fit.
+One feature is drawn with the line; for several, predicted against true values show the fit. Of many
+points they show a sample, and say so.
 """
 
 import math
@@ -27,6 +28,7 @@ from stages.figures.style import (
     frame_indices,
     new_figure,
     panels,
+    point_label,
     save,
     save_animation,
     some_of,
@@ -34,7 +36,6 @@ from stages.figures.style import (
 )
 
 ANIMATION_DPI = 80
-MOVING_POINTS = 5000  # at most, of an animation
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class RegressionData:
     """What the figures of the regression show, in the table's units.
 
     Attributes:
-        X: float64 (n, n_features), the training rows
+        X: float64 (n, n_features), training rows
         y: float64 (n,)
         features: the names of the columns of X
         target: the name of y
@@ -56,8 +57,10 @@ class RegressionData:
         least_squares_loss: the smallest possible loss
         least_squares_weight: comparable to trained_weight
         true_weight: the slope of the true line through 0, known only for simulated data
-        predicted: (m,), for the test rows, after training
+        predicted: (m,), for test rows, after training
         residuals: (m,), the target of the test rows minus `predicted`
+        n_train: the number of all training rows, n or more
+        n_test: the number of all test rows, m or more
     """
 
     X: np.ndarray
@@ -75,6 +78,8 @@ class RegressionData:
     true_weight: float | None
     predicted: np.ndarray
     residuals: np.ndarray
+    n_train: int
+    n_test: int
 
 
 def weight_name(data: RegressionData) -> str:
@@ -87,12 +92,15 @@ def point_axes(figure: Figure, data: RegressionData) -> tuple[Axes, Line2D]:
     axes = figure.subplots()
     xlabel, ylabel = truncate([data.features[0], data.target])
     axes.set(xlabel=xlabel, ylabel=ylabel)
-    return axes, plot_points(axes, data.X[:, 0], data.y)
+    return axes, plot_points(axes, data, 0)
 
 
-def plot_points(axes: Axes, x: np.ndarray, y: np.ndarray) -> Line2D:
-    """Plot training points, and return them."""
-    (points,) = axes.plot(x, y, MARKERS[0], color=COLORS[4], label="training points", **POINTS)
+def plot_points(axes: Axes, data: RegressionData, feature: int) -> Line2D:
+    """Plot the training points against a feature, a column of X, and return them."""
+    label = point_label(len(data.y), data.n_train, "training points")
+    (points,) = axes.plot(
+        *(data.X[:, feature], data.y, MARKERS[0]), color=COLORS[4], label=label, **POINTS
+    )
     return points
 
 
@@ -107,8 +115,8 @@ def data_figure(data: RegressionData) -> Figure:
         n_panels = min(len(features), PANELS)
         note = some_of(n_panels, len(features), "features")
         figure, grid = panels(n_panels, f"Regression: {target} against each feature{note}")
-        for axes, name, column in zip(grid, features, data.X.T, strict=False):
-            points = plot_points(axes, column, data.y)
+        for feature, (axes, name) in enumerate(zip(grid, features, strict=False)):
+            points = plot_points(axes, data, feature)
             axes.set_title(name)
 
     add_legends(figure, ("", [points]))
@@ -168,7 +176,8 @@ def predictions_figure(data: RegressionData, epoch: int, title: str) -> Figure:
     """Return a figure of predicted against true values after `epoch`."""
     (y_hat,) = data.predict(np.array([epoch]), data.X)
     figure = new_figure(WIDE)
-    axes, lines = prediction_axes(figure, data.y, y_hat, "training points")
+    label = point_label(len(data.y), data.n_train, "training points")
+    axes, lines = prediction_axes(figure, data.y, y_hat, label)
     lines[0].set_data(data.y, y_hat)
     axes.set_title(title)
     add_legends(figure, ("", lines))
@@ -207,16 +216,15 @@ def line_animation(data: RegressionData) -> Animation:
 
 
 def predictions_animation(data: RegressionData) -> Animation:
-    """Return an animation of predicted against true values, of MOVING_POINTS rows at most."""
+    """Return an animation of predicted against true values."""
     epochs = frame_indices(len(data.losses))
-    rows = frame_indices(len(data.y), MOVING_POINTS)
-    y, predictions = data.y[rows], data.predict(epochs, data.X[rows])
+    predictions = data.predict(epochs, data.X)
     figure = new_figure(WIDE)
     figure.set_dpi(ANIMATION_DPI)
-    label = "training points" + some_of(len(rows), len(data.y), "points")
-    _, lines = prediction_axes(figure, y, predictions, label)
+    label = point_label(len(data.y), data.n_train, "training points")
+    _, lines = prediction_axes(figure, data.y, predictions, label)
     add_legends(figure, ("", lines))
-    frames = [(y, y_hat) for y_hat in predictions]
+    frames = [(data.y, y_hat) for y_hat in predictions]
     return Animation(figure, lines[0], frames, frame_titles(data, epochs))
 
 
@@ -237,9 +245,10 @@ def residuals_figure(data: RegressionData) -> Figure:
     """Return a figure of what is left of the target against the prediction, of the test points."""
     figure = new_figure(WIDE)
     axes = figure.subplots()
+    label = point_label(len(data.residuals), data.n_test, "test points")
     (points,) = axes.plot(
         *(data.predicted, data.residuals, MARKERS[0]),
-        **(POINTS | {"color": COLORS[0], "label": "test points"}),
+        **(POINTS | {"color": COLORS[0], "label": label}),
     )
     exact = axes.axhline(0, label="predicted = true", **IDEAL)
     axes.set(

@@ -215,7 +215,15 @@ def label_lowest(grid: Sequence[Axes], xlabel: str) -> None:
 
 def some_of(n_drawn: int, n_all: int, what: str) -> str:
     """Return what a figure says of those it draws: nothing if it draws all."""
-    return "" if n_drawn == n_all else f" ({n_drawn} of {n_all} {what})"
+    return "" if n_drawn == n_all else f" ({n_drawn:,} of {n_all:,} {what})"
+
+
+def point_label(n_drawn: int, n_all: int, what: str) -> str:
+    """Return the entry of a legend for points, which says how many of them are drawn, if not all.
+
+    `what` they are, such as "training points".
+    """
+    return what if n_drawn == n_all else f"{n_drawn:,} of {n_all:,} {what}"
 
 
 # Animations --------------------------------------------------------------------------------------

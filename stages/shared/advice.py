@@ -18,36 +18,37 @@ from stages.core.optimizers import OptimizerParams
 from stages.core.params import truncate
 from stages.core.schema import TrainClassifierSection, TrainRegressionSection
 from stages.shared.metadata import Metadata
-from stages.shared.rounding import merged_by_float32
+from stages.shared.moments import Moments, column_moments, iter_chunks
+from stages.shared.rounding import FLOAT32_TOLERANCE
 from stages.shared.scaling import Scaling
 from stages.shared.theory import design_matrix, largest_stable_lr
 
+MANY_ROWS = 10_000  # from which a sum over them, and not the data, makes steps too large
 FAR = 3.0  # standard deviations of the mean from zero
 RATIO = 100.0  # of the largest to the smallest standard deviation
 
 
-def spreads(X: np.ndarray) -> np.ndarray:
-    """Return the standard deviation of each feature of X, float64 (n, n_features).
+def spreads(moments: Moments) -> np.ndarray:
+    """Return the standard deviation of each feature, (n_features,).
 
     Of zeros and ones, as for a category, it is 1 / 2, that of the balanced ones: neither a rare nor
     a frequent category needs standardizing.
     """
-    is_binary = ((X == 0) | (X == 1)).all(axis=0)
-    return np.where(is_binary, 0.5, (X - X[0]).std(axis=0))
+    return np.where(moments.is_binary, 0.5, moments.std)
 
 
-def far_from_zero(X: np.ndarray, features: Sequence[str]) -> list[str]:
+def far_from_zero(moments: Moments, features: Sequence[str]) -> list[str]:
     """Return the features whose mean is more than FAR standard deviations from zero."""
-    is_far = np.abs(X.mean(axis=0)) > FAR * spreads(X)
+    is_far = np.abs(moments.mean) > FAR * spreads(moments)
     return [name for name, far in zip(features, is_far, strict=True) if far]
 
 
-def differently_scaled(X: np.ndarray, features: Sequence[str]) -> list[str]:
+def differently_scaled(moments: Moments, features: Sequence[str]) -> list[str]:
     """Return the features of the smallest and the largest standard deviation, if RATIO apart.
 
     Constant features do not count. Otherwise the list is empty.
     """
-    scale = spreads(X)
+    scale = spreads(moments)
     varying = np.flatnonzero(scale)
     if not len(varying):
         return []
@@ -57,12 +58,12 @@ def differently_scaled(X: np.ndarray, features: Sequence[str]) -> list[str]:
     return [features[smallest], features[largest]]
 
 
-def reason_to_standardize(X: np.ndarray, features: Sequence[str]) -> str:
-    """Return why X, float64 (n, n_features), should be standardized, as a clause, or nothing."""
-    if far := far_from_zero(X, features):
+def reason_to_standardize(moments: Moments, features: Sequence[str]) -> str:
+    """Return why features with these moments should be standardized, as a clause, or nothing."""
+    if far := far_from_zero(moments, features):
         others = f" and {len(far) - 1} more are" if len(far) > 1 else " is"
         return f"{truncate(far[0])}{others} far from zero"
-    if scales := differently_scaled(X, features):
+    if scales := differently_scaled(moments, features):
         smallest, largest = map(truncate, scales)
         return f"{smallest} and {largest} have very different scales"
     return ""
@@ -75,9 +76,12 @@ def check_dtype(x: Tensor, y: Tensor, metadata: Metadata, dtype: torch.dtype) ->
     """
     if dtype != torch.float32:
         return
-    columns = np.column_stack([x.numpy(), y.numpy()])
-    names = [*metadata.features, metadata.target]
-    merged = [name for name, bad in zip(names, merged_by_float32(columns), strict=True) if bad]
+    merged = [
+        name
+        for columns, names in ((x, metadata.features), (y, [metadata.target]))
+        for name, is_merged in zip(names, merged_by_float32(columns), strict=True)
+        if is_merged
+    ]
     if merged:
         raise UserError(
             f"train_regression: float32 would merge different values of {merged[0]}. In "
@@ -86,30 +90,48 @@ def check_dtype(x: Tensor, y: Tensor, metadata: Metadata, dtype: torch.dtype) ->
         )
 
 
+def merged_by_float32(x: Tensor) -> np.ndarray:
+    """Return which columns of x, (n,) or (n, n_columns), float32 cannot hold: bool (n_columns,).
+
+    Those far from zero, such as times in seconds, of which it would merge different values.
+    """
+    errors = [np.abs(X.astype(np.float32) - X).max(axis=0) for X in iter_chunks(x)]
+    std = column_moments(iter_chunks(x)).std
+    return (np.max(errors, axis=0) > FLOAT32_TOLERANCE * std) & (std > 0)
+
+
 def regression_remedy(x: Tensor, features: Sequence[str], section: TrainRegressionSection) -> str:
     """Return what to change in params.yaml after a training on x, (n,) or (n, n_features)."""
-    X = to_numpy(x)
     names = [*features, *(["the bias"] if section.bias else [])]
-    reason = reason_to_standardize(design_matrix(X, section.bias), names)
+    moments = column_moments(design_matrix(X, section.bias) for X in iter_chunks(x))
+    reason = reason_to_standardize(moments, names)
     others = [key for key in ("momentum", "weight_decay") if section.optimizer.arguments.get(key)]
-    bound = largest_stable_lr(X, section.loss_reduction, section.bias)
+    bound = largest_stable_lr(x, section.loss_reduction, section.bias)
     if not reason and others and section.optimizer.lr < bound / 2:  # so they are the cause
         keys = " and ".join(f"train_regression.optimizer.{key}" for key in others)
         return f"In params.yaml, lower {keys}."
     if not reason:
-        return f"In params.yaml, {change_lr(X, section)}."
-    standardized = Scaling.fit(X).transform(X)
+        return f"In params.yaml, {change_lr(bound, x, section)}."
+    scaling = standardization(moments, len(features))
+    bound = largest_stable_lr(x, section.loss_reduction, section.bias, scaling)
     return (
         f"In params.yaml, set convert_to_tensors.regression.standardize: true, since {reason}; it "
         "also centers the target, so that no bias is needed. Then "
-        f"{change_lr(standardized, section)}."
+        f"{change_lr(bound, x, section)}."
     )
+
+
+def standardization(moments: Moments, n_features: int) -> Scaling:
+    """Return the scaling of the first `n_features` columns; a constant one has scale 1."""
+    mean, std = moments.mean[:n_features], moments.std[:n_features]
+    is_constant = (moments.low == moments.high)[:n_features] | (std == 0)
+    return Scaling(mean=tuple(mean.tolist()), scale=tuple(np.where(is_constant, 1, std).tolist()))
 
 
 def classifier_remedy(X: Tensor, features: Sequence[str], section: TrainClassifierSection) -> str:
     """Return what to change in params.yaml after a training on X, (n, n_features)."""
     lower = lower_lr("train_classifier", section.optimizer)
-    reason = reason_to_standardize(to_numpy(X), features)
+    reason = reason_to_standardize(column_moments(iter_chunks(X)), features)
     if not reason:
         return f"In params.yaml, {lower}."
     return (
@@ -118,18 +140,31 @@ def classifier_remedy(X: Tensor, features: Sequence[str], section: TrainClassifi
     )
 
 
-def change_lr(X: np.ndarray, section: TrainRegressionSection) -> str:
-    """Return the clause on the learning rate for features X, float64 (n, n_features).
+def change_lr(bound: float, x: Tensor, section: TrainRegressionSection) -> str:
+    """Return the clause on the learning rate for features x, (n,) or (n, n_features).
 
-    At half of the bound, plain SGD reaches least squares along its steepest direction in one step.
+    From `bound` on, plain SGD diverges. At half of it, it reaches least squares along its steepest
+    direction in one step. The bound of a summed loss falls with the number of rows, that of their
+    mean does not: for MANY_ROWS the clause leads to the mean, unless there is a weight decay, which
+    weighs more beside it.
     """
-    bound = largest_stable_lr(X, section.loss_reduction, section.bias)
     if section.optimizer.name != "SGD" or not math.isfinite(bound):
         return lower_lr("train_regression", section.optimizer)
+    is_one = math.prod(x.shape[1:]) == 1 and not section.bias
+    curvature = "sum(x^2)" if is_one else "largest eigenvalue of X^T X"
     numerator = "n" if section.loss_reduction == "mean" else "1"
-    curvature = (
-        "sum(x^2)" if X.shape[1] == 1 and not section.bias else "largest eigenvalue of X^T X"
-    )
+    if (
+        section.loss_reduction == "sum"
+        and len(x) > MANY_ROWS
+        and not section.optimizer.arguments.get("weight_decay")
+    ):
+        best = bound * len(x)
+        return (
+            "set train_regression.loss_reduction: mean and train_regression.optimizer.lr: "
+            f"{best / 2:.2g}, half of n / {curvature} = {best:.6g}, from which plain SGD diverges; "
+            f"for the sum it does so from 1 / {curvature} = {bound:.6g}, which falls as rows are "
+            "added"
+        )
     return (
         f"set train_regression.optimizer.lr: {bound / 2:.2g}, half of {numerator} / {curvature} = "
         f"{bound:.6g}, from which plain SGD diverges"
@@ -140,8 +175,3 @@ def lower_lr(stage: str, optimizer: OptimizerParams) -> str:
     """Return the clause that tells which of an optimizer's arguments to lower."""
     others = [name for name in ("momentum", "weight_decay") if optimizer.arguments.get(name)]
     return " or ".join([f"lower {stage}.optimizer.lr", *others])
-
-
-def to_numpy(x: Tensor) -> np.ndarray:
-    """Return features, (n,) or (n, n_features), as float64 (n, n_features)."""
-    return x.double().cpu().numpy().reshape(len(x), -1)

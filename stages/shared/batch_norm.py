@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from stages.shared.batch_moments import merge_over_ranks, moments
 from stages.shared.batches import Batch, Rows
-from stages.shared.moments import merge_over_ranks, moments
 from stages.shared.ranks import n_ranks
 
 Statistics = tuple[Tensor, Tensor]  # mean and biased variance, both (width,)

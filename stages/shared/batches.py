@@ -12,8 +12,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from stages.shared.batch_moments import merge_over_ranks, moments
 from stages.shared.chunks import chunk_bounds
-from stages.shared.moments import merge_over_ranks, moments
 from stages.shared.ranks import n_ranks, share
 
 

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,8 @@ def read_checkpoint(stage: str) -> bytes:
 
 
 def delete_checkpoint(stage: str) -> None:
-    """Delete a stage's checkpoint, if it has one."""
-    Path(checkpoint_path(stage)).unlink(missing_ok=True)
-    if os.path.isdir(FOLDER) and not os.listdir(FOLDER):
+    """Delete a stage's checkpoint, if it has one, and what is left of half-written ones."""
+    for path in Path(FOLDER).glob(f"*{stage}.pt*"):
+        path.unlink(missing_ok=True)
+    with suppress(OSError):  # the other stage's checkpoint may be there
         os.rmdir(FOLDER)

@@ -13,6 +13,7 @@ import numpy as np
 from stages.core.params import shorten
 from stages.shared.advice import reason_to_standardize
 from stages.shared.metadata import Metadata
+from stages.shared.moments import Moments
 from stages.shared.scores import wilson_interval
 
 UNFINISHED = 1.1  # training MSE over that of least squares, from which training goes on
@@ -25,15 +26,15 @@ Warnings = Iterator[tuple[str, str]]
 
 
 def check_regression(
-    metrics: Metrics, mean: Metrics, X: np.ndarray, last_loss: float, metadata: Metadata
+    metrics: Metrics, mean: Metrics, features: Moments, last_loss: float, metadata: Metadata
 ) -> Warnings:
     """Yield (name, sentence) of what is wrong with a regression.
 
     `metrics` has least_squares_loss, bias if there is one, and the scores by split of the model;
-    `mean` has those of the mean of the target, `X`, (n, n_features), are the features in training,
-    and `last_loss` is the last of the history.
+    `mean` has those of the mean of the target, `features` are the moments of the training rows, and
+    `last_loss` is the last of the history.
     """
-    reason = "" if metadata.scaling else reason_to_standardize(X, metadata.features)
+    reason = "" if metadata.scaling else reason_to_standardize(features, metadata.features)
     parts = [split for split in ("valid", "test") if metrics[split]["mse"] > mean[split]["mse"]]
     if parts:
         scores = [(metrics[split]["mse"], mean[split]["mse"]) for split in parts]
@@ -41,7 +42,7 @@ def check_regression(
             "regression_worse_than_mean",
             "The regression is worse than the mean of the target: MSE "
             f"{compare(parts, scores, 'the mean')}. "
-            f"{regression_remedy(metrics, len(X), reason, metadata)}",
+            f"{regression_remedy(metrics, features.n, reason, metadata)}",
         )
     if reason:
         yield (
@@ -50,7 +51,7 @@ def check_regression(
             "convert_to_tensors.regression.standardize: true, which also centers the target.",
         )
     mse = metrics["train"]["mse"]
-    expected = last_loss / (len(X) if metadata.loss_reduction == "sum" else 1)
+    expected = last_loss / (features.n if metadata.loss_reduction == "sum" else 1)
     if abs(mse - expected) > 0.01 * expected + 1e-6 * mean["train"]["mse"]:
         yield (
             "regression_history_differs",
@@ -92,17 +93,17 @@ def check_classifier(
     counts: Mapping[str, np.ndarray],
     metrics: Metrics,
     baselines: Metrics,
-    X: np.ndarray,
+    features: Moments,
     last_accuracy: float,
     metadata: Metadata,
 ) -> Warnings:
     """Yield (name, sentence) of what is wrong with a classifier.
 
     `counts` are its confusion matrices and `metrics` its scores by split; `baselines` has those of
-    the majority class (majority) and the class frequencies (prior); `X`, (n, n_features), are the
-    features in training, and `last_accuracy` is the last of the history.
+    the majority class (majority) and the class frequencies (prior); `features` are the moments of
+    the training rows, and `last_accuracy` is the last of the history.
     """
-    reason = "" if metadata.scaling else reason_to_standardize(X, metadata.features)
+    reason = "" if metadata.scaling else reason_to_standardize(features, metadata.features)
     if metadata.class_weight == "balanced":
         yield from check_against_guessing(metrics, reason, metadata)
     else:
@@ -115,7 +116,7 @@ def check_classifier(
             "convert_to_tensors.classification.standardize: true.",
         )
     accuracy = metrics["train"]["accuracy"]
-    if abs(accuracy - last_accuracy) > max(0.01, 1.5 / len(X)):
+    if abs(accuracy - last_accuracy) > max(0.01, 1.5 / features.n):
         yield (
             "classifier_history_differs",
             f"The stored classifier is not the trained one: its accuracy on the training rows is "

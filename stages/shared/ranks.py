@@ -5,7 +5,6 @@ gradients, and so their updates, those of the whole batch. Without torchrun ther
 all of this does nothing.
 """
 
-import os
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -46,7 +45,7 @@ def process_group(device: str, timeout: int) -> Generator[None, None, None]:
 
 def is_lost(error: RuntimeError) -> bool:
     """Return whether an error says that another rank is gone or does not answer."""
-    words = ("connection", "timed out", "timeout", "gloo", "nccl", "socket", "store")
+    words = ("gloo", "nccl", "connection", "timed out", "tcpstore")
     return isinstance(error, dist.DistError) or any(word in str(error).lower() for word in words)
 
 
@@ -122,8 +121,3 @@ def broadcast(content: bytes) -> bytes:
         data.copy_(torch.frombuffer(bytearray(content), dtype=torch.uint8))
     dist.broadcast(data, 0)
     return data.numpy().tobytes()
-
-
-def local_rank() -> int:
-    """Return the number of this rank on its machine, by which it chooses its GPU."""
-    return int(os.environ.get("LOCAL_RANK", "0"))

@@ -1,26 +1,47 @@
 """Scores of predictions: what scikit-learn's functions return, without its import of 0.7 s.
 
-A classifier is scored by the counts of its confusion matrix.
+They are exact for any number of rows, which are walked in chunks. A classifier is scored by the
+counts of its confusion matrix.
 """
 
 import math
+import os
+from collections.abc import Generator, Iterable
+from contextlib import ExitStack, contextmanager
+from tempfile import TemporaryFile
+from typing import IO
 
 import numpy as np
 
+from stages.core.errors import UserError
+from stages.shared.chunks import chunk_bounds
+from stages.shared.moments import CHUNK_VALUES, Moments, extend
+
+SCRATCH = "data"  # the folder of the largest files, whose disk has room for more
 Z_95 = 1.959963984540054  # 95 % of a normal distribution lie within so many standard deviations
 
 Score = float | None  # None where it is not defined
 
 
-def regression_scores(y: np.ndarray, y_hat: np.ndarray) -> dict[str, Score]:
-    """Return mse, rmse, mae and r2 of y_hat, (n,); r2 is None for a constant y, (n,)."""
-    residuals = y - y_hat
-    mse = float(np.mean(residuals**2))
+def regression_scores(chunks: Iterable[tuple[np.ndarray, np.ndarray]]) -> dict[str, Score]:
+    """Return mse, rmse, mae and r2 of the predictions in chunks (y, y_hat), each (chunk,).
+
+    r2 is None for a constant y.
+    """
+    squares, absolute = 0.0, 0.0
+    target: Moments | None = None
+    for y, y_hat in chunks:
+        residuals = y - y_hat
+        squares += float(np.square(residuals).sum())
+        absolute += float(np.abs(residuals).sum())
+        target = extend(target, y[:, np.newaxis])
+    assert target is not None  # every part has rows
+    mse = squares / target.n
     return {
         "mse": mse,
         "rmse": math.sqrt(mse),
-        "mae": float(np.mean(np.abs(residuals))),
-        "r2": 1 - mse / float(np.var(y)) if y.min() < y.max() else None,
+        "mae": absolute / target.n,
+        "r2": 1 - squares / float(target.squares[0]) if target.low < target.high else None,
     }
 
 
@@ -75,16 +96,41 @@ def wilson_interval(n_correct: float, n: int) -> tuple[float, float]:
     return max(0.0, (center - spread) / (1 + z2)), min(1.0, (center + spread) / (1 + z2))
 
 
-def roc_auc(y: np.ndarray, scores: np.ndarray) -> Score:
-    """Return the area under the ROC curve, or None if y, (n,), does not hold both 0 and 1.
+def roc_auc(zeros: np.ndarray, ones: np.ndarray) -> Score:
+    """Return the area under the ROC curve from the scores of class 0 and class 1, each sorted.
 
-    It is the probability that a random row of class 1 has a higher score, (n,), than a random row
-    of class 0; equal scores count half.
+    It is the probability that a random row of class 1 has a higher score than a random row of
+    class 0; equal scores count half. None if a class has no rows.
     """
-    n_ones = int(y.sum())
-    n_zeros = len(y) - n_ones
-    if not n_ones or not n_zeros:
+    if not len(zeros) or not len(ones):
         return None
-    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]  # from 1; equal scores share their mean
-    return float((ranks[y == 1].sum() - n_ones * (n_ones + 1) / 2) / (n_ones * n_zeros))
+    twice = 0  # an integer, so that no row is lost in rounding
+    for start, stop in chunk_bounds(len(ones), CHUNK_VALUES):
+        scores = ones[start:stop]
+        twice += int(np.searchsorted(zeros, scores, "left").sum())
+        twice += int(np.searchsorted(zeros, scores, "right").sum())
+    return twice / (2 * len(zeros) * len(ones))
+
+
+@contextmanager
+def scratch_files(n_files: int) -> Generator[list[IO[bytes]], None, None]:
+    """Yield temporary files without a name, which end with the process, however it ends.
+
+    Raises UserError if their disk is full.
+    """
+    with ExitStack() as stack:
+        try:
+            os.makedirs(SCRATCH, exist_ok=True)
+            yield [stack.enter_context(TemporaryFile(dir=SCRATCH)) for _ in range(n_files)]
+        except OSError as error:
+            raise UserError(f"{SCRATCH}/ cannot be written: {error.strerror or error}.") from error
+
+
+def sorted_values(file: IO[bytes]) -> np.ndarray:
+    """Return the float64 values in a file, sorted in place, as a memory map of it."""
+    file.flush()
+    if not file.tell():
+        return np.empty(0)
+    values = np.memmap(file, np.float64, "r+")
+    values.sort()
+    return np.asarray(values)

@@ -1,5 +1,6 @@
 """What both training loops need around them: the device, the optimizer, progress and its end."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
@@ -29,15 +30,34 @@ def select_device(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
     found = [name for name, is_available in AVAILABLE.items() if is_available()]
     if dtype == "float64" and "mps" in found:
         found.remove("mps")  # Apple's GPUs have no float64
+    local_rank = os.environ.get("LOCAL_RANK")  # the number of this process on its machine
     if device == "auto":
         device = found[-1]
-        print(f"device: auto selected {device}")
+        if local_rank in (None, "0"):
+            print(f"device: auto selected {device}")
     if device not in found:
         raise UserError(
             f"params.yaml: device must be one of {{{', '.join([*found, 'auto'])}}} on this "
             f"machine; got '{device}', which PyTorch does not find. Set device: cpu."
         )
+    if device == "cuda" and local_rank is not None:
+        device = gpu_of(int(local_rank))
     return torch.device(device), getattr(torch, dtype)
+
+
+def gpu_of(local_rank: int) -> str:
+    """Return the GPU of a rank of torchrun, and make it the current one.
+
+    Raises UserError if there are more ranks than GPUs.
+    """
+    n_gpus = torch.cuda.device_count()
+    if local_rank >= n_gpus:
+        raise UserError(
+            f"params.yaml: launcher must start at most one process for each GPU of a machine; this "
+            f"one has {n_gpus}. Set --nproc-per-node={n_gpus}."
+        )
+    torch.cuda.set_device(local_rank)
+    return f"cuda:{local_rank}"
 
 
 def make_optimizer(

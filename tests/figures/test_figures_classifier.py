@@ -40,6 +40,8 @@ def two_features(**changes):
         valid_accuracies=np.array([0.0, 0.25, 0.5]),
         snapshots={0: np.array([0, 0, 0, 0]), 2: np.array([0, 1, 0, 1])},
         predicted=np.array([0, 1, 0, 1]),
+        n_rows=4,
+        n_wrong=1,
         loss_floor=0.313262,
         reference=("Bayes rule", 0.9),
         scores=x1_scores,
@@ -61,6 +63,8 @@ def many_classes(n_classes, n_features=2, labels=None, confusion=None):
         labels=labels or [f"class_{number}" for number in range(n_classes)],
         snapshots={0: predicted},
         predicted=predicted,
+        n_rows=len(y),
+        n_wrong=int((predicted != y).sum()),
         scores=(lambda points: points @ weights) if n_features == 2 else None,
         centers=None,
         confusion=np.eye(n_classes, dtype=int) if confusion is None else confusion,
@@ -162,7 +166,8 @@ def test_misclassified_points_are_circled_and_counted():
 
 
 def test_no_mistake_is_counted_too():
-    figure = classifier.after_figure(two_features(predicted=np.array([0, 1, 1, 1])))
+    data = two_features(predicted=np.array([0, 1, 1, 1]), n_wrong=0)
+    figure = classifier.after_figure(data)
     assert legend_texts(figure, 1)[-1] == "misclassified (0 of 4)"
 
 
@@ -331,9 +336,24 @@ def test_loss_without_a_floor_stands_alone():
     assert len(loss.get_lines()) == 2  # training and validation
 
 
-def test_large_tables_are_drawn_in_full():
-    y = np.arange(100_000) % 2
-    data = two_features(X=np.column_stack([y, y + 0.0]), y=y, predicted=1 - y)
+def test_figures_of_a_sample_say_so_and_count_the_mistakes_of_all_rows():
+    data = two_features(n_rows=1_000_000, n_wrong=131_072)
+    figures = [
+        classifier.classes_figure(data, data.y, "predicted class", "A title"),
+        classifier.epochs_figure(data),
+        classifier.after_figure(data),
+    ]
+    for figure in figures:
+        title = figure.legends[0].get_title().get_text()
+        assert title == "predicted class (4 of 1,000,000 points)"
+    assert legend_texts(figures[-1], 1)[-1] == "misclassified (131,072 of all 1,000,000)"
+
+
+def test_rings_of_many_mistakes_fade():
+    y = np.arange(10_000) % 2
+    X = np.column_stack([y, y + 0.0])
+    data = two_features(X=X, y=y, predicted=1 - y, n_rows=len(y), n_wrong=len(y))
     figure = classifier.after_figure(data)
-    assert sum(len(line.get_xdata()) for line in figure.axes[0].get_lines()[:2]) == 100_000
-    assert figure.axes[0].get_lines()[2].get_alpha() == 0.02
+    assert sum(len(line.get_xdata()) for line in figure.axes[0].get_lines()[:2]) == 10_000
+    assert figure.axes[0].get_lines()[2].get_alpha() == 0.05
+    assert legend_texts(figure, 1)[-1] == "misclassified (10000 of 10000)"

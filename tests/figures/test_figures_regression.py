@@ -46,6 +46,8 @@ def one_feature(slopes=(0.0, 1.0, 1.5), intercepts=(0.0, 0.0, 0.0), **changes):
         true_weight=2.0,
         predicted=np.array([1.0, 2.0]),
         residuals=np.array([0.25, -0.5]),
+        n_train=3,
+        n_test=2,
     )
     return replace(data, **changes)
 
@@ -55,6 +57,7 @@ def several_features(n_features=2, n_rows=4, **changes):
     data = one_feature(
         X=X,
         y=np.arange(float(n_rows)),
+        n_train=n_rows,
         features=[f"f{number}" for number in range(n_features)],
         predict=linear([[0.0] * n_features, [1.0] * n_features], [0.0, -0.5]),
         trained_weight=np.array([0.0, np.sqrt(n_features)]),
@@ -196,11 +199,30 @@ def test_animation_of_a_long_training_stays_short(tmp_path):
         assert image.n_frames == style.FRAMES
 
 
-def test_animation_of_many_rows_moves_some_and_says_so():
-    data = several_features(2, n_rows=regression.MOVING_POINTS * 20)
-    animation = regression.predictions_animation(data)
-    assert len(animation.frames[0][0]) == regression.MOVING_POINTS
-    assert legend_texts(animation.figure)[0] == "training points (5000 of 100000 points)"
+@pytest.mark.parametrize("n_features", [1, 2])
+def test_figures_of_a_sample_say_so(n_features):
+    data = one_feature() if n_features == 1 else several_features(n_features)
+    sample = replace(data, n_train=1_000_000, n_test=12_345)
+    drawn = {
+        "data": (regression.data_figure, ()),
+        "fit": (regression.fit_figure, (-1, "after")),
+        "animation": (
+            lambda data: (
+                (
+                    regression.line_animation
+                    if n_features == 1
+                    else regression.predictions_animation
+                )(data).figure
+            ),
+            (),
+        ),
+    }
+    for figure, arguments in drawn.values():
+        assert legend_texts(figure(data, *arguments))[0] == "training points"
+        label = f"{len(data.y)} of 1,000,000 training points"
+        assert legend_texts(figure(sample, *arguments))[0] == label
+    assert legend_texts(regression.residuals_figure(data))[0] == "test points"
+    assert legend_texts(regression.residuals_figure(sample))[0] == "2 of 12,345 test points"
 
 
 def test_curves_show_loss_and_weight_beside_those_of_least_squares():

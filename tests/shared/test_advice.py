@@ -11,6 +11,7 @@ from torch import Tensor
 from conftest import feature_columns, params_of
 from stages.core.errors import UserError
 from stages.shared.advice import (
+    MANY_ROWS,
     check_dtype,
     classifier_remedy,
     differently_scaled,
@@ -20,6 +21,7 @@ from stages.shared.advice import (
 )
 from stages.shared.batches import Rows
 from stages.shared.metadata import Metadata
+from stages.shared.moments import moments
 from stages.shared.run import Run
 from stages.shared.scaling import Scaling
 from stages.shared.training import DivergenceError
@@ -56,7 +58,7 @@ def columns(*features: np.ndarray) -> np.ndarray:
     ],
 )
 def test_far_from_zero(feature: np.ndarray, is_far: bool) -> None:
-    assert far_from_zero(columns(Z, feature), ["z", "f"]) == (["f"] if is_far else [])
+    assert far_from_zero(moments(columns(Z, feature)), ["z", "f"]) == (["f"] if is_far else [])
 
 
 @pytest.mark.parametrize(
@@ -70,22 +72,24 @@ def test_far_from_zero(feature: np.ndarray, is_far: bool) -> None:
     ],
 )
 def test_differently_scaled(X: np.ndarray, expected: list[str]) -> None:
-    assert differently_scaled(X, list("abc"[: X.shape[1]])) == expected
+    assert differently_scaled(moments(X), list("abc"[: X.shape[1]])) == expected
 
 
 def test_spread_far_from_zero_loses_no_digits() -> None:
     """Seconds: a standard deviation of 1e-3 beside a mean of 1.7e9."""
-    assert differently_scaled(columns(1.7e9 + 1e-3 * Z, Z), ["t", "z"]) == ["t", "z"]
+    assert differently_scaled(moments(columns(1.7e9 + 1e-3 * Z, Z)), ["t", "z"]) == ["t", "z"]
 
 
 def test_reason_names_the_features() -> None:
     long = "x" * 100
-    assert reason_to_standardize(columns(Z, Z), ["a", "b"]) == ""
-    assert reason_to_standardize(columns(YEAR, Z), ["year", "z"]) == "year is far from zero"
-    assert reason_to_standardize(columns(YEAR, ID, ID), [long, "b", "c"]) == (
+    assert reason_to_standardize(moments(columns(Z, Z)), ["a", "b"]) == ""
+    assert (
+        reason_to_standardize(moments(columns(YEAR, Z)), ["year", "z"]) == "year is far from zero"
+    )
+    assert reason_to_standardize(moments(columns(YEAR, ID, ID)), [long, "b", "c"]) == (
         f"{'x' * 57}... and 2 more are far from zero"
     )
-    assert reason_to_standardize(columns(Z, 1e6 * Z), ["a", "b"]) == (
+    assert reason_to_standardize(moments(columns(Z, 1e6 * Z)), ["a", "b"]) == (
         "a and b have very different scales"
     )
 
@@ -100,10 +104,12 @@ def train_and_obey(X: np.ndarray, y: np.ndarray, **changes: Any) -> float:
         fit_line(x, torch.from_numpy(y), section)
     remedy = regression_remedy(x, [f"x{k}" for k in range(x[:1].numel())], section)
     if "set convert_to_tensors.regression.standardize: true" in remedy:
-        X = X.reshape(N, -1)
+        X = X.reshape(len(X), -1)
         x = torch.from_numpy(Scaling.fit(X).transform(X))
         y = y - y.mean()
-    _, _, lr = remedy.partition("set train_regression.optimizer.lr: ")
+    if "set train_regression.loss_reduction: mean" in remedy:
+        changes = {**changes, "loss_reduction": "mean"}
+    _, _, lr = remedy.partition("train_regression.optimizer.lr: ")
     optimizer = {**section.optimizer.arguments, "name": "SGD", "lr": float(lr.partition(",")[0])}
     section = params_of("train_regression", {**changes, "optimizer": optimizer})
     error = fit_line(x, torch.from_numpy(y), section)
@@ -145,6 +151,64 @@ def test_remedy_works_beside_a_bias_and_momentum() -> None:
     best = LinearRegression().fit(Z[:, None], y).score(Z[:, None], y)
     optimizer = {"name": "SGD", "lr": 1.0, "momentum": 0.5}
     assert train_and_obey(5e4 * Z, y, bias=True, optimizer=optimizer) == pytest.approx(best)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("offset", [0.0, 2000.0])
+def test_remedy_for_a_sum_over_many_rows_leads_to_least_squares(bias: bool, offset: float) -> None:
+    generator = np.random.default_rng(0)
+    n = MANY_ROWS + 1
+    x = generator.random(n)
+    y = 2 * x + 0.3 * generator.standard_normal(n)
+    best = LinearRegression(fit_intercept=bias or offset > 0).fit(x[:, None], y)
+    # The lr of the article, which a thousand rows stand.
+    optimizer = {"name": "SGD", "lr": 1.5e-3}
+    r2 = train_and_obey(offset + x, y, bias=bias, optimizer=optimizer)
+    assert r2 == pytest.approx(best.score(x[:, None], y), abs=1e-3)
+
+
+def test_remedy_for_a_sum_over_many_rows_names_both_bounds() -> None:
+    x = torch.tensor([1.0, -1.0]).repeat(10_000)
+    assert regression_remedy(x, ["x"], section_with()) == (
+        "In params.yaml, set train_regression.loss_reduction: mean and "
+        "train_regression.optimizer.lr: 0.5, half of n / sum(x^2) = 1, from which plain SGD "
+        "diverges; for the sum it does so from 1 / sum(x^2) = 5e-05, which falls as rows are added."
+    )
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "changes"),
+    [
+        (MANY_ROWS, {}),
+        (MANY_ROWS + 2, {"loss_reduction": "mean"}),
+        (MANY_ROWS + 2, {"optimizer": {"name": "SGD", "lr": 1.0, "weight_decay": 0.1}}),
+    ],
+)
+def test_remedy_keeps_the_reduction(n_rows: int, changes: dict[str, Any]) -> None:
+    x = torch.tensor([1.0, -1.0]).repeat(n_rows // 2)
+    remedy = regression_remedy(x, ["x"], section_with(**changes))
+    assert remedy.startswith("In params.yaml, set train_regression.optimizer.lr: ")
+
+
+def test_remedies_are_the_same_from_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    section, classifier = section_with(), params_of("train_classifier")
+    cases = [YEAR, columns(ID, Z), columns(Z, 5e4 * YEAR), Z, np.full(N, 5.0), columns(Z, 1e6 * Z)]
+    tensors = [torch.from_numpy(X) for X in cases]
+    names = ["a", "b"]
+
+    def remedies() -> list[str]:
+        return [
+            text
+            for x in tensors
+            for text in (
+                regression_remedy(x, names[: x[:1].numel()], section),
+                classifier_remedy(x, names[: x[:1].numel()], classifier),
+            )
+        ]
+
+    whole = remedies()
+    monkeypatch.setattr("stages.shared.moments.CHUNK_VALUES", 6)
+    assert remedies() == whole
 
 
 def section_with(**changes: Any) -> Any:
@@ -231,6 +295,16 @@ def test_columns_that_float32_would_merge_are_rejected(
     check_dtype(torch.tensor(Z), torch.tensor(Z), metadata_of_x(), torch.float32)
     with pytest.raises(UserError, match=f"float32 would merge different values of {column}. In"):
         check_dtype(*tensors, metadata, torch.float32)
+
+
+def test_columns_that_float32_would_merge_in_a_later_chunk_are_rejected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("stages.shared.moments.CHUNK_VALUES", 10)
+    x, y = torch.tensor(ID), torch.tensor(Z)
+    x[:10] = x[:10].float().double()  # the first chunk is exact
+    with pytest.raises(UserError, match="different values of x"):
+        check_dtype(x, y, metadata_of_x(), torch.float32)
 
 
 def metadata_of_x() -> Metadata:

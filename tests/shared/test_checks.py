@@ -14,6 +14,7 @@ from stages.shared.checks import (
     rows_for_interval,
 )
 from stages.shared.metadata import Metadata
+from stages.shared.moments import moments
 from stages.shared.scaling import Scaling
 from stages.shared.scores import accuracy_scores, wilson_interval
 from stages.shared.splits import SPLITS
@@ -53,7 +54,7 @@ def regression_warnings(
     metrics = by_split(*({"mse": mse} for mse in mses))
     metrics |= {"least_squares_loss": least_squares_loss} | bias
     mean = by_split(*({"mse": mse} for mse in means))
-    return dict(check_regression(metrics, mean, X, last_loss, metadata))
+    return dict(check_regression(metrics, mean, moments(X), last_loss, metadata))
 
 
 def test_good_regression_has_no_warning() -> None:
@@ -174,7 +175,7 @@ def classifier_warnings(
         "majority": by_split(*({"accuracy": share} for share in majority)),
         "prior": by_split(*[{"cross_entropy": 0.7}] * 3),
     }
-    return dict(check_classifier(matrices, metrics, baselines, X, last_accuracy, metadata))
+    return dict(check_classifier(matrices, metrics, baselines, moments(X), last_accuracy, metadata))
 
 
 CLASSIFIER_REMEDY = (

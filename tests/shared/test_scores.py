@@ -1,10 +1,15 @@
 """Scores held to scikit-learn's and SciPy's."""
 
+import errno
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.stats import binomtest
 from sklearn import metrics
 
+from stages.core.errors import UserError
 from stages.shared import scores
 
 
@@ -17,7 +22,7 @@ def labels(n_classes: int, n_rows: int, seed: int) -> tuple[np.ndarray, np.ndarr
 def test_regression_scores_are_those_of_scikit_learn(n_rows: int) -> None:
     generator = np.random.default_rng(n_rows)
     y, y_hat = generator.standard_normal((2, n_rows)) + 1e3
-    assert scores.regression_scores(y, y_hat) == {
+    assert scores.regression_scores([(y, y_hat)]) == {
         "mse": pytest.approx(metrics.mean_squared_error(y, y_hat)),
         "rmse": pytest.approx(metrics.root_mean_squared_error(y, y_hat)),
         "mae": pytest.approx(metrics.mean_absolute_error(y, y_hat)),
@@ -26,15 +31,38 @@ def test_regression_scores_are_those_of_scikit_learn(n_rows: int) -> None:
 
 
 def test_regression_scores_by_hand() -> None:
-    found = scores.regression_scores(np.array([2.0, 4, 9]), np.array([2.0, 4, 6]))
+    found = scores.regression_scores([(np.array([2.0, 4, 9]), np.array([2.0, 4, 6]))])
     assert found == {"mse": 3, "rmse": 3**0.5, "mae": 1, "r2": pytest.approx(1 - 9 / 26)}
 
 
 def test_r2_of_a_constant_target_is_left_open() -> None:
     assert np.var(np.full(30, 0.1)) > 0  # rounding noise
-    assert scores.regression_scores(np.full(30, 0.1), np.zeros(30))["r2"] is None
-    found = scores.regression_scores(np.ones(2), np.array([1.0, 3]))
+    assert scores.regression_scores([(np.full(30, 0.1), np.zeros(30))])["r2"] is None
+    found = scores.regression_scores([(np.ones(2), np.array([1.0, 3]))])
     assert found == {"mse": 2, "rmse": 2**0.5, "mae": 1, "r2": None}
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 50, 99])
+@pytest.mark.parametrize("offset", [0.0, 2459003.5])
+def test_chunks_of_any_size_have_the_same_scores(size: int, offset: float) -> None:
+    generator = np.random.default_rng(0)
+    y = offset + generator.standard_normal(99) / 1000
+    y_hat = y + generator.standard_normal(99) / 5000
+    found = scores.regression_scores(
+        (y[start : start + size], y_hat[start : start + size]) for start in range(0, 99, size)
+    )
+    assert found == {
+        "mse": pytest.approx(metrics.mean_squared_error(y, y_hat), rel=1e-12),
+        "rmse": pytest.approx(metrics.root_mean_squared_error(y, y_hat), rel=1e-12),
+        "mae": pytest.approx(metrics.mean_absolute_error(y, y_hat), rel=1e-12),
+        "r2": pytest.approx(metrics.r2_score(y - offset, y_hat - offset), rel=1e-6),
+    }
+
+
+def test_r2_of_a_target_that_is_constant_in_each_chunk_is_known() -> None:
+    chunks = [(np.zeros(2), np.zeros(2)), (np.ones(2), np.zeros(2))]
+    assert scores.regression_scores(chunks)["r2"] == -1
+    assert scores.regression_scores(chunks[:1] * 2)["r2"] is None
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -102,6 +130,10 @@ def test_interval_is_part_of_the_scores() -> None:
     assert (found["accuracy_low"], found["accuracy_high"]) == (low, high)
 
 
+def auc_of(y: np.ndarray, values: np.ndarray) -> float | None:
+    return scores.roc_auc(np.sort(values[y == 0]), np.sort(values[y == 1]))
+
+
 @pytest.mark.parametrize("digits", [0, 1, 6])
 @pytest.mark.parametrize("seed", range(4))
 def test_auc_is_that_of_scikit_learn_ties_included(digits: int, seed: int) -> None:
@@ -109,16 +141,44 @@ def test_auc_is_that_of_scikit_learn_ties_included(digits: int, seed: int) -> No
     y = generator.integers(2, size=60)
     values = (generator.standard_normal(60) + y).round(digits)
     assert (len(np.unique(values)) < 60) == (digits < 6)
-    assert scores.roc_auc(y, values) == pytest.approx(metrics.roc_auc_score(y, values))
+    assert auc_of(y, values) == pytest.approx(metrics.roc_auc_score(y, values))
 
 
 @pytest.mark.parametrize(
     ("values", "auc"), [([1, 2, 3], 1.0), ([3, 2, 1], 0.0), ([5, 5, 5], 0.5), ([2, 2, 3], 0.75)]
 )
 def test_auc_by_hand(values: list[float], auc: float) -> None:
-    assert scores.roc_auc(np.array([0, 1, 1]), np.array(values)) == auc
+    assert auc_of(np.array([0, 1, 1]), np.array(values)) == auc
 
 
 @pytest.mark.parametrize("value", [0, 1])
 def test_auc_of_one_class_is_left_open(value: int) -> None:
-    assert scores.roc_auc(np.full(3, value), np.arange(3.0)) is None
+    assert auc_of(np.full(3, value), np.arange(3.0)) is None
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_auc_of_chunks_is_that_of_scikit_learn(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scores, "CHUNK_VALUES", size)
+    generator = np.random.default_rng(0)
+    y = generator.integers(2, size=500)
+    values = (generator.standard_normal(500) + y).round(1)
+    assert auc_of(y, values) == pytest.approx(metrics.roc_auc_score(y, values), rel=1e-14)
+
+
+def test_scores_are_sorted_in_files_without_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with scores.scratch_files(2) as (first, second):
+        for chunk in ([3.0, 1.0], [2.0, -1.0], [1.0]):
+            first.write(np.array(chunk).tobytes())
+        assert scores.sorted_values(first).tolist() == [-1, 1, 1, 2, 3]
+        assert scores.sorted_values(second).tolist() == []
+        assert list(Path(scores.SCRATCH).iterdir()) == []
+
+
+def test_full_disk_is_reported() -> None:
+    problem = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    expected = f"^{scores.SCRATCH}/ cannot be written: No space left on device"
+    with pytest.raises(UserError, match=expected), scores.scratch_files(1):
+        raise problem

@@ -12,13 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LinearRegression
 
+from stages.shared.scaling import Scaling
 from stages.shared.theory import (
     bayes_accuracy,
     bayes_cross_entropy,
+    design_chunks,
+    design_rows,
     largest_eigenvalue,
     largest_stable_lr,
     least_squares,
     softmax_loss_floor,
+    solve_least_squares,
 )
 
 ARTICLE = [(0.2, 0.2), (0.8, 0.8)]
@@ -68,6 +72,44 @@ def test_equal_features_share_their_weight() -> None:
     assert least_squares(np.stack([x, x], axis=1), 2 * x) == pytest.approx([1, 1])
 
 
+def categories(n_rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return a design matrix of dependent columns, three categories and ones, and a target."""
+    generator = np.random.default_rng(0)
+    category = generator.choice(3, size=n_rows, p=[0.6, 0.3, 0.1])
+    x = generator.standard_normal(n_rows)
+    A = np.column_stack([np.eye(3)[category], x, np.ones(n_rows)])
+    return A, 2459003.5 + category + 2 * x + generator.standard_normal(n_rows)
+
+
+@pytest.mark.parametrize("size", [5, 6, 50, 199, 200])
+def test_least_squares_of_chunks_is_that_of_all_rows(size: int) -> None:
+    A, y = categories(200)
+    chunks = [(A[k : k + size], y[k : k + size]) for k in range(0, 200, size)]
+    found = solve_least_squares(chunks)
+    assert np.linalg.matrix_rank(A) == 4
+    np.testing.assert_allclose(found, np.linalg.pinv(A) @ y, rtol=1e-9)
+
+
+def test_dependent_columns_stay_dependent_after_many_chunks() -> None:
+    A, y = categories(20_000)
+    smallest = np.linalg.lstsq(A, y, rcond=1e-10)[0]
+    chunks = ((A[k : k + 10], y[k : k + 10]) for k in range(0, len(A), 10))
+    np.testing.assert_allclose(solve_least_squares(chunks), smallest, rtol=1e-7)
+
+
+def test_singular_values_below_rcond_count_as_zero_in_chunks_too() -> None:
+    A = np.diag([1.0, 1e-3])[np.arange(40) % 2]
+    chunks = [(A[k : k + 4], np.ones(4)) for k in range(0, 40, 4)]
+    assert solve_least_squares(chunks) == pytest.approx([1, 1000])
+    assert solve_least_squares(chunks, rcond=1e-2) == pytest.approx([1, 0], abs=1e-9)
+
+
+def test_matrix_wider_than_high_is_one_chunk() -> None:
+    assert design_rows(8000) >= 8000
+    X = np.zeros((1000, 8000))
+    assert len(list(design_chunks(X, bias=True))) == 1
+
+
 # The largest stable learning rate
 
 
@@ -94,6 +136,24 @@ def test_largest_stable_lr_with_a_bias_by_hand() -> None:
 def test_largest_eigenvalue_is_that_of_all_of_them(shape: tuple[int, int], offset: float) -> None:
     A = offset + np.random.default_rng(0).standard_normal(shape)
     assert largest_eigenvalue(A) == pytest.approx(np.linalg.eigvalsh(A.T @ A)[-1], rel=1e-9)
+
+
+@pytest.mark.parametrize("values", [1, 12, 60, 1000])
+@pytest.mark.parametrize("bias", [False, True])
+def test_bound_of_chunks_is_that_of_all_rows(
+    values: int, bias: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stages.shared.moments.CHUNK_VALUES", values)
+    X = 3 + np.random.default_rng(0).standard_normal((50, 2))
+    scaling = Scaling(mean=(3.0, 2.0), scale=(0.5, 2.0))
+    for x, scaled in ((X[:, 0], None), (X, None), (X, scaling)):
+        A = x if scaled is None else (x - [3, 2]) / [0.5, 2]
+        A = np.column_stack([A, *([np.ones(50)] if bias else [])])
+        bound = 1 / np.linalg.eigvalsh(A.T @ A)[-1]
+        for columns in (x, torch.from_numpy(x), torch.from_numpy(x).float()):
+            found = largest_stable_lr(columns, "sum", bias, scaled)
+            assert found == pytest.approx(bound, rel=1e-6)
+            assert largest_stable_lr(columns, "mean", bias, scaled) == pytest.approx(50 * found)
 
 
 def test_largest_of_equal_eigenvalues_is_found() -> None:

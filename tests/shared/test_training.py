@@ -52,6 +52,26 @@ def test_auto_selects_the_gpu_that_supports_the_dtype_and_reports_it(
     assert capsys.readouterr().out == f"device: auto selected {selected}\n"
 
 
+def test_rank_of_torchrun_has_a_gpu_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    current: list[int] = []
+    set_available(monkeypatch, "cpu", "cuda")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert select_device("auto", "float64")[0] == torch.device("cuda", 1)
+    assert current == [1]
+    assert capsys.readouterr().out == ""  # rank 0 says it
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(UserError) as error:
+        select_device("cuda", "float64")
+    assert str(error.value) == (
+        "params.yaml: launcher must start at most one process for each GPU of a machine; this one "
+        "has 2. Set --nproc-per-node=2."
+    )
+
+
 @pytest.mark.parametrize("device", ["cuda", "mps"])
 def test_device_that_torch_does_not_find_is_rejected(
     monkeypatch: pytest.MonkeyPatch, device: str

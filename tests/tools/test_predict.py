@@ -70,7 +70,8 @@ def real(real_folder, tmp_path, monkeypatch):
 def test_regression_predicts_what_evaluate_measures(real, output):
     y, found = real(REGRESSION, "regression", output)
     tensors, _ = load_tensors("data/tensors/regression.safetensors")
-    expected = evaluate.regression_metrics(tensors, *load_regression(REGRESSION))["test"]["mse"]
+    parts = evaluate.make_parts(tensors, 50, lambda _: None)
+    expected = evaluate.regression_metrics(parts, *load_regression(REGRESSION))["test"]["mse"]
     assert ((found["prediction"].to_numpy() - y) ** 2).mean() == pytest.approx(expected, rel=1e-6)
 
 
@@ -80,10 +81,9 @@ def test_classifier_predicts_what_evaluate_measures(real, output):
     y, found = real(CLASSIFIER, "classification", output)
     tensors, _ = load_tensors("data/tensors/classification.safetensors")
     network, metadata = load_classifier(CLASSIFIER)
-    logits = {
-        split: network[:-1](tensors[f"X_{split}"].double()) for split in ("train", "valid", "test")
-    }
-    expected = evaluate.classifier_metrics(tensors, logits, metadata)["test"]
+    parts = evaluate.make_parts(tensors, 50, lambda _: None)
+    scores = {split: evaluate.score_classes(part, network) for split, part in parts.items()}
+    expected = evaluate.classifier_metrics(parts, scores, metadata)["test"]
     assert (found["prediction"].to_numpy() == y).mean() == expected["accuracy"] > 0.9
     columns = [f"probability_{label}" for label in metadata.labels]
     assert list(found) == ["prediction", *columns]
