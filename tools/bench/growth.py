@@ -142,7 +142,10 @@ def format_exponent(usage: Mapping[int, Usage], sizes: Sequence[int]) -> str:
     """Return the exponent of the growth from the last size but one to the last."""
     last = sizes[-2:]
     found = exponent(last, [usage[rows].seconds for rows in last], usage[sizes[0]].seconds)
-    return "within noise" if found is None else format_ratio(found, most=1.0)
+    if found is None:
+        return "within noise"
+    shown = f"{found:.1f}"  # a few percent of noise are a few hundredths
+    return f"{shown if float(shown) <= 1 else f'**{shown}**'} (aim: at most 1)"
 
 
 def format_growth(stage: str, usage: Mapping[int, Usage]) -> str:
