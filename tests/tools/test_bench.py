@@ -332,7 +332,7 @@ def test_times_table_has_rates_and_exponents_of_what_grows():
     rows = growth.times_table(usages, sizes).splitlines()[2:]
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
     assert cells[0][4:] == ["2.40 M", "1.0 (aim: at most 1)", "2.00"]  # 2.4e7 rows in 10 s
-    assert cells[1][4:] == ["0.500 M", "**2.0** (aim: at most 1)", "2.00"]  # 5e7 rows in 100 s
+    assert cells[1][4:] == ["10.0 M", "**2.0** (aim: at most 1)", "2.00"]  # 1e9 rows in 100 s
     assert cells[2][6] == "**6.00** (aim: at most 5)"
     assert cells[3][4:6] == ["-", "within noise"]
 

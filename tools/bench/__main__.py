@@ -8,7 +8,7 @@ stages (time and memory against the number of rows), settings (that work for the
 other loops and libraries) and ranks (1, 2 and 4 processes). Every number is a median, and both
 sides of a ratio are measured in turn in the same run, so that a busy machine slows both.
 
---large adds 100 million rows to stages and settings: 40 GB of disk, and an hour. --quick tries
+--large adds 100 million rows to stages and settings, once: about 8 GB of disk. --quick tries
 everything with a few rows, and prints it instead.
 """
 

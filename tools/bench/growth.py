@@ -30,7 +30,7 @@ SHARE = 0.1  # of the training rows, in the validation and in the test part
 LARGE = 10**8
 FEW, MANY = 10**3, 10**6
 GIB = 1024  # MiB
-EPOCHS = {"train_regression": 5, "train_classifier": 1}
+EPOCHS = {"train_regression": 100, "train_classifier": 1}
 # The same at every size, so that times compare.
 SETTINGS: dict[str, Any] = {
     "train_regression.epochs": EPOCHS["train_regression"],
