@@ -27,9 +27,10 @@ def find_peers(folder: Path = ENVIRONMENT) -> Path | None:
         return python
     print(f"bench: installing the packages of {REQUIREMENTS.name} into {folder}", file=sys.stderr)
     try:
+        install = (str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet")
         for command in (
             (sys.executable, "-m", "venv", "--clear", str(folder)),
-            (str(python), "-m", "pip", "install", "--quiet", "--requirement", str(REQUIREMENTS)),
+            (*install, "--requirement", str(REQUIREMENTS)),
         ):
             subprocess.run(command, check=True, capture_output=True, text=True)
     except subprocess.CalledProcessError as error:
