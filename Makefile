@@ -49,7 +49,7 @@ docs: .venv/installed ## run the commands of the docs and update what they print
 check-docs: .venv/installed ## run the commands of the docs and compare what they print
 	python -m tools.docs --check
 
-bench: .venv/installed ## time the pipeline against a floor without its work
+bench: .venv/installed ## time the pipeline, and write docs/performance.md
 	python -m tools.bench
 
 seeds: .venv/installed ## repeat the workspace's experiment with five other seeds

@@ -6,6 +6,7 @@ from tools import compare, seeds
 
 TOOLS = (
     "baselines",
+    "bench",
     "compare",
     "optimizers",
     "parameters",
