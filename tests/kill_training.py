@@ -107,6 +107,6 @@ if __name__ == "__main__":
     seconds = time.monotonic() - began
     n_killed = 0
     while n_killed < n_kills:
-        line = train_once(stage, n_ranks, chance.randint(1, 4), seconds, chance)
+        line = train_once(stage, n_ranks, chance.randint(3, 6), seconds, chance)
         print(line, flush=True)
         n_killed += int(line.split()[0])

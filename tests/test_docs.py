@@ -21,6 +21,7 @@ QUESTIONS = (
     "your-data",
     "results",
     "parameters",
+    "training",
     "reproducibility",
     "performance",
 )

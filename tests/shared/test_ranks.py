@@ -275,9 +275,9 @@ def test_training_killed_at_random_moments_publishes_what_an_uninterrupted_one_d
         {
             "checkpoint_every": 0,
             "train_regression.batch_size": 250,
-            "train_regression.epochs": 60 * n_ranks**2,
+            "train_regression.epochs": 60 * n_ranks,
             "train_classifier.batch_size": 250,
-            "train_classifier.epochs": 15 * n_ranks**2,
+            "train_classifier.epochs": 10 * n_ranks,
         }
     )
     for name in ("generate_data", "convert_to_tensors"):
@@ -292,7 +292,7 @@ def test_training_killed_at_random_moments_publishes_what_an_uninterrupted_one_d
     lines = [line.split() for line in done.stdout.splitlines()]
     assert len({md5 for _, _, md5 in lines}) == 1
     assert sum(int(killed) for killed, _, _ in lines) >= 20
-    assert sum(int(resumed) for _, resumed, _ in lines) >= 5
+    assert sum(int(resumed) for _, resumed, _ in lines) >= 3
     assert len(lines) > 3
 
 
