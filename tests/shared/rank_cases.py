@@ -1,4 +1,4 @@
-"""Train every case of a list, as one rank of several under torchrun, or alone.
+"""Train every case of a list, as a rank under torchrun, or alone.
 
     [torchrun ...] rank_cases.py CASE ...
 
