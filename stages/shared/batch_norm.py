@@ -17,6 +17,8 @@ from stages.shared.batch_moments import merge_over_ranks, moments
 from stages.shared.batches import Batch, Rows
 from stages.shared.ranks import n_ranks
 
+FEW = 100  # features, up to which a covariance is cheap
+
 Statistics = tuple[Tensor, Tensor]  # mean and biased variance, both (width,)
 
 
@@ -74,17 +76,19 @@ def run(network: Iterable[nn.Module], X: Tensor, statistics: Sequence[Statistics
     return X
 
 
-def batch_statistics(network: nn.Sequential, batch: Batch) -> list[Statistics]:
+def batch_statistics(
+    network: nn.Sequential, batch: Batch, first: Sequence[Statistics] = ()
+) -> list[Statistics]:
     """Return the mean and variance of what each BatchNorm1d gets from a batch in training mode.
 
     They are those of all its chunks, on all ranks. The variance is the biased one, sum of squares /
-    n, by which training mode divides.
+    n, by which training mode divides. `first` are those of the first layers, if they are known.
     """
-    statistics: list[Statistics] = []
-    for layer in network:
-        if isinstance(layer, nn.BatchNorm1d):
-            parts = chunk_moments(network, batch, layer.num_features, statistics)
-            statistics.append(merge_over_ranks(parts))
+    statistics = list(first)
+    layers = [layer for layer in network if isinstance(layer, nn.BatchNorm1d)]
+    for layer in layers[len(first) :]:
+        parts = chunk_moments(network, batch, layer.num_features, statistics)
+        statistics.append(merge_over_ranks(parts))
     return statistics
 
 
@@ -136,6 +140,18 @@ def whole_batch(network: nn.Sequential, batch: Batch) -> Generator[None, None, N
         layers[k].given = None
 
 
+def linear_statistics(linear: nn.Linear, rows: Rows) -> Statistics:
+    """Return mean and variance of a linear layer's output for all rows, from those of its input.
+
+    W m + b and the diagonal of W C W^T, where m and C are the mean and the covariance of X, which
+    do not change as the network trains: after the first epoch this takes no pass over the rows.
+    """
+    mean, covariance = rows.covariance
+    weight = linear.weight.double()
+    variance = ((weight @ covariance) * weight).sum(dim=1).clamp(min=0)
+    return (weight @ mean + linear.bias).to(rows.dtype), variance.to(rows.dtype)
+
+
 @torch.no_grad()
 def set_statistics(network: nn.Sequential, rows: Rows) -> None:
     """Set the running statistics to those of all `rows`, in place.
@@ -146,7 +162,10 @@ def set_statistics(network: nn.Sequential, rows: Rows) -> None:
     values, and much of early means, is left in them.
     """
     layers = [layer for layer in network if isinstance(layer, nn.BatchNorm1d)]
-    statistics = batch_statistics(network, rows.whole())
+    linear = network[0]
+    assert isinstance(linear, nn.Linear)
+    first = [linear_statistics(linear, rows)] if linear.in_features <= FEW else []
+    statistics = batch_statistics(network, rows.whole(), first)
     for layer, (mean, variance) in zip(layers, statistics, strict=True):
         layer.get_buffer("running_mean").copy_(mean)
         layer.get_buffer("running_var").copy_(variance)

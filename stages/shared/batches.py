@@ -14,7 +14,7 @@ from torch import Tensor
 
 from stages.shared.batch_moments import merge_over_ranks, moments
 from stages.shared.chunks import chunk_bounds
-from stages.shared.ranks import n_ranks, share
+from stages.shared.ranks import gather, n_ranks, share
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,20 @@ class Rows:
         return self.batch(0, len(self), None)
 
     @cached_property
+    def covariance(self) -> tuple[Tensor, Tensor]:
+        """Mean, (n_features,), and biased covariance of X, (n, n_features), in float64.
+
+        The covariance is taken around the mean, in a second pass, so that features far from zero
+        lose no digits.
+        """
+        n_rows = len(self)
+        total = sum_tensors(X.double().sum(dim=0) for X, _ in self.whole())
+        mean = gather(total).sum(dim=0) / n_rows
+        distances = (X.double() - mean for X, _ in self.whole())
+        products = sum_tensors((X.T @ X).reshape(-1) for X in distances)
+        return mean, gather(products).sum(dim=0).reshape(len(mean), -1) / n_rows
+
+    @cached_property
     def target_std(self) -> float:
         """The standard deviation of y."""
         parts = [moments(y.double()[:, None]) for _, y in self.whole()]
@@ -126,6 +140,14 @@ class Rows:
         for number in range(first, n_batches):
             start, stop = (k * len(self) // n_batches for k in (number, number + 1))
             yield self.batch(start, stop, order)
+
+
+def sum_tensors(tensors: Iterator[Tensor]) -> Tensor:
+    """Return the sum of one or more tensors of the same shape."""
+    total = next(tensors).clone()
+    for tensor in tensors:
+        total += tensor
+    return total
 
 
 def shuffle(n_rows: int, seed: int, epoch: int) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from stages.shared.batch_norm import (
     batch_statistics,
+    linear_statistics,
     set_statistics,
     share_batch_norm,
     whole_batch,
@@ -80,11 +81,13 @@ def test_one_chunk_of_one_rank_needs_no_other_network() -> None:
     assert list(shared.state_dict()) == list(network.state_dict())
 
 
+@pytest.mark.parametrize("few", [1, 2])  # features, up to which the covariance is used
 @pytest.mark.parametrize("chunk_rows", [7, 1000])
 @pytest.mark.parametrize("hidden", [[10], [7, 5, 3]])
 def test_evaluation_mode_with_the_statistics_of_rows_is_training_mode_on_them(
-    hidden: list[int], chunk_rows: int
+    monkeypatch: pytest.MonkeyPatch, hidden: list[int], chunk_rows: int, few: int
 ) -> None:
+    monkeypatch.setattr("stages.shared.batch_norm.FEW", few)
     network, (X, _) = make_network(hidden), clusters()
     trained = copy.deepcopy(network).train()(X)
     set_statistics(network, rows_of(X, chunk_rows=chunk_rows))
@@ -110,6 +113,20 @@ def test_chunks_far_from_zero_lose_no_digits(offset: float) -> None:
     ((_, whole),) = batch_statistics(network, rows_of(X).whole())
     ((_, merged),) = batch_statistics(network, rows_of(X, chunk_rows=7).whole())
     torch.testing.assert_close(merged, whole, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("offset", [0, 1e9])
+@pytest.mark.parametrize("chunk_rows", [7, 1000])
+def test_statistics_of_a_linear_layer_follow_from_those_of_its_input(
+    offset: float, chunk_rows: int
+) -> None:
+    X, _ = clusters(offset=offset)
+    linear = make_network()[0]
+    output = (X - offset) @ linear.weight.T  # without the digits that the offset takes
+    mean, variance = linear_statistics(linear, rows_of(X, chunk_rows=chunk_rows))
+    torch.testing.assert_close(variance, output.var(dim=0, correction=0), rtol=1e-6, atol=0)
+    expected = output.mean(dim=0) + offset * linear.weight.sum(dim=1) + linear.bias
+    torch.testing.assert_close(mean, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_computing_statistics_changes_nothing() -> None:
