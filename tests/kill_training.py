@@ -11,10 +11,13 @@ import hashlib
 import os
 import random
 import signal
-import socket
 import sys
+import tempfile
 import time
+from datetime import timedelta
 from pathlib import Path
+
+import torch.distributed as dist
 
 from stages import train_classifier, train_regression  # noqa: F401, once for all processes
 from stages.__main__ import run
@@ -30,37 +33,31 @@ STAGES = {
 }
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
 def start(stage: str, n_ranks: int, log: Path) -> list[int]:
     """Fork the ranks of one training; return their process ids."""
-    port, pids = str(free_port()), []
+    meeting, pids = Path(tempfile.mkdtemp(dir="."), "store").absolute(), []
     for rank in range(n_ranks):
         pid = os.fork()
         if pid:
             pids.append(pid)
             continue
-        if n_ranks > 1:
-            os.environ |= {
-                "TORCHELASTIC_RUN_ID": "test",
-                "RANK": str(rank),
-                "LOCAL_RANK": str(rank),
-                "WORLD_SIZE": str(n_ranks),
-                "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": port,
-            }
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(output, 1)
         os.dup2(output, 2)
         status = 1
         try:
+            if n_ranks > 1:
+                # They meet in a file, since a port may be taken by the time they use it.
+                dist.init_process_group(
+                    "gloo",
+                    init_method=f"file://{meeting}",
+                    rank=rank,
+                    world_size=n_ranks,
+                    timeout=timedelta(seconds=60),
+                )
             run_program(lambda: run(stage))
             status = 0
-        except SystemExit as error:
+        except (SystemExit, RuntimeError) as error:
             print(error, file=sys.stderr)
         finally:
             sys.stdout.flush()
