@@ -30,6 +30,7 @@ from stages.shared.metadata import (
     RegressionTruth,
 )
 from stages.shared.metrics import round_numbers, write_json
+from stages.shared.moments import merged_by_float32
 from stages.shared.partition import split
 from stages.shared.preparation import (
     count_classes,
@@ -38,7 +39,6 @@ from stages.shared.preparation import (
     describe_preparation,
     describe_split,
 )
-from stages.shared.rounding import merged_in_chunks
 from stages.shared.scaling import Scaling
 from stages.shared.scratch import row_slices
 from stages.shared.splits import SPLITS, TRAIN
@@ -248,7 +248,7 @@ def iter_chunks(values: np.ndarray) -> Iterator[np.ndarray]:
 def check_float32(table: Table, metadata: Metadata) -> None:
     """Raise UserError for a feature, such as times in seconds, whose values float32 would merge."""
     chunks = iter_features(table, metadata.columns, metadata.scaling, "check features")
-    is_merged = merged_in_chunks(X for _, X in chunks)
+    is_merged = merged_by_float32(X for _, X in chunks)
     merged = [name for name, merges in zip(metadata.features, is_merged, strict=True) if merges]
     if merged:
         raise UserError(

@@ -18,8 +18,7 @@ from stages.core.optimizers import OptimizerParams
 from stages.core.params import truncate
 from stages.core.schema import TrainClassifierSection, TrainRegressionSection
 from stages.shared.metadata import Metadata
-from stages.shared.moments import Moments, column_moments, iter_chunks
-from stages.shared.rounding import FLOAT32_TOLERANCE
+from stages.shared.moments import Moments, column_moments, iter_chunks, merged_by_float32
 from stages.shared.scaling import Scaling
 from stages.shared.theory import design_matrix, largest_stable_lr
 
@@ -79,7 +78,7 @@ def check_dtype(x: Tensor, y: Tensor, metadata: Metadata, dtype: torch.dtype) ->
     merged = [
         name
         for columns, names in ((x, metadata.features), (y, [metadata.target]))
-        for name, is_merged in zip(names, merged_by_float32(columns), strict=True)
+        for name, is_merged in zip(names, merged_by_float32(iter_chunks(columns)), strict=True)
         if is_merged
     ]
     if merged:
@@ -88,16 +87,6 @@ def check_dtype(x: Tensor, y: Tensor, metadata: Metadata, dtype: torch.dtype) ->
             "params.yaml, set convert_to_tensors.regression.standardize: true, or "
             "train_regression.dtype: float64."
         )
-
-
-def merged_by_float32(x: Tensor) -> np.ndarray:
-    """Return which columns of x, (n,) or (n, n_columns), float32 cannot hold: bool (n_columns,).
-
-    Those far from zero, such as times in seconds, of which it would merge different values.
-    """
-    errors = [np.abs(X.astype(np.float32) - X).max(axis=0) for X in iter_chunks(x)]
-    std = column_moments(iter_chunks(x)).std
-    return (np.max(errors, axis=0) > FLOAT32_TOLERANCE * std) & (std > 0)
 
 
 def regression_remedy(x: Tensor, features: Sequence[str], section: TrainRegressionSection) -> str:

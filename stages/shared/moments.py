@@ -6,16 +6,19 @@ the first row, so that columns far from zero, such as times in seconds, lose no 
 
 from collections.abc import Iterable, Iterator
 from math import prod
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from torch import Tensor
 
 from stages.shared.chunks import chunk_bounds
+
+if TYPE_CHECKING:
+    from torch import Tensor  # not imported for those who have arrays
 
 # Of a chunk. Twice as many leave the cache of most CPUs, eight times as many take four times as
 # long in a network, since the allocator returns each of its arrays to the system.
 CHUNK_VALUES = 2**18
+FLOAT32_TOLERANCE = 1e-3  # part of the standard deviation that float32 may lose
 FEW = 32  # columns, below which one after the other in memory is faster, up to ten times
 
 
@@ -24,13 +27,12 @@ def chunk_rows(n_columns: int) -> int:
     return max(1, CHUNK_VALUES // n_columns)
 
 
-def to_numpy(x: Tensor | np.ndarray) -> np.ndarray:
-    """Return columns, (n,) or (n, n_columns), as float64 (n, n_columns), on the CPU."""
-    values = x.double().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x, np.float64)
-    return values.reshape(len(x), -1)
+def to_numpy(x: "Tensor | np.ndarray") -> np.ndarray:
+    """Return columns on the CPU, (n,) or (n, n_columns), as float64 (n, n_columns)."""
+    return np.asarray(x, dtype=np.float64).reshape(len(x), -1)
 
 
-def iter_chunks(x: Tensor | np.ndarray, size: int | None = None) -> Iterator[np.ndarray]:
+def iter_chunks(x: "Tensor | np.ndarray", size: int | None = None) -> Iterator[np.ndarray]:
     """Yield chunks of columns, (n,) or (n, n_columns), as float64 (chunk, n_columns).
 
     `size` is the number of their rows; by default it is that of chunk_rows.
@@ -107,3 +109,17 @@ def column_moments(chunks: Iterable[np.ndarray]) -> Moments:
         total = extend(total, chunk)
     assert total is not None
     return total
+
+
+def merged_by_float32(chunks: Iterable[np.ndarray]) -> np.ndarray:
+    """Return which columns of chunks, each float64 (chunk, n_columns), float32 cannot hold.
+
+    bool (n_columns,): those far from zero, such as times in seconds, of which it would merge
+    different values.
+    """
+    total, errors = None, np.zeros(1)
+    for X in chunks:
+        total = extend(total, X)
+        errors = np.maximum(errors, np.abs(X.astype(np.float32) - X).max(axis=0))
+    assert total is not None
+    return np.asarray((errors > FLOAT32_TOLERANCE * total.std) & (total.std > 0))

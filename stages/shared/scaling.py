@@ -7,7 +7,8 @@ import numpy as np
 from pydantic import model_validator
 
 from stages.core.fields import Number, ParamsModel, Positive
-from stages.shared.rounding import Moments, round_significant
+from stages.shared.moments import column_moments
+from stages.shared.rounding import round_significant
 
 DIGITS = 9  # differences between machines in the last bits of a sum end here
 
@@ -37,15 +38,8 @@ class Scaling(ParamsModel):
     @classmethod
     def fit_chunks(cls, chunks: Iterable[np.ndarray]) -> "Scaling":
         """Return what `fit` does of the rows of all chunks, each (n, n_features)."""
-        moments = None
-        for X in chunks:
-            if moments is None and len(X):
-                moments = Moments(X[0])
-            if moments is not None:
-                moments.add(X)
-        if moments is None:
-            raise ValueError("a scaling must have rows to be fitted to")
-        mean = moments.first + round_significant(moments.mean, DIGITS)
+        moments = column_moments(X for X in chunks if len(X))
+        mean = moments.origin + round_significant(moments.shift, DIGITS)
         scale = round_significant(moments.std, DIGITS)
         scale = np.where(scale > 0, scale, 1.0)
         return cls(mean=tuple(mean.tolist()), scale=tuple(scale.tolist()))

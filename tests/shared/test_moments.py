@@ -8,7 +8,14 @@ import pytest
 import torch
 
 from stages.shared import moments as module
-from stages.shared.moments import Moments, chunk_rows, column_moments, iter_chunks, moments
+from stages.shared.moments import (
+    Moments,
+    chunk_rows,
+    column_moments,
+    iter_chunks,
+    merged_by_float32,
+    moments,
+)
 
 GENERATOR = np.random.default_rng(0)
 
@@ -87,3 +94,11 @@ def test_chunks_hold_as_many_values_whatever_the_number_of_columns(
 
 def test_article_is_one_chunk() -> None:
     assert chunk_rows(10) > 1000
+
+
+@pytest.mark.parametrize("size", [1, 7, 100])
+def test_what_float32_merges_is_found_in_chunks(size: int) -> None:
+    """float32 holds 24 bits: at 1.7e9, only multiples of 128."""
+    X = np.column_stack([np.arange(100.0), 1.7e9 + np.arange(100.0), np.full(100, 0.1)])
+    found = merged_by_float32(X[start : start + size] for start in range(0, 100, size))
+    assert found.tolist() == [False, True, False]

@@ -6,9 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.shared.rounding import (
-    Moments,
-    merged_by_float32,
-    merged_in_chunks,
     round_significant,
     round_to_scale,
 )
@@ -96,34 +93,3 @@ def test_every_value_has_a_scale_of_its_own() -> None:
 @pytest.mark.parametrize("value", [-0.0, -1e-9])
 def test_zero_has_no_sign(value: float) -> None:
     assert str(round_to_scale(np.array(value), np.array(1.0), 6).item()) == "0.0"
-
-
-# Statistics of chunks
-
-
-def test_one_chunk_has_numpys_mean_and_standard_deviation_to_the_last_bit() -> None:
-    X = np.random.default_rng(0).normal([0, 5, 1e6], size=(1000, 3))
-    moments = Moments(X[0])
-    moments.add(X)
-    distances = X - X[0]
-    np.testing.assert_array_equal(moments.mean, distances.mean(axis=0))
-    np.testing.assert_array_equal(moments.std, distances.std(axis=0))
-
-
-@pytest.mark.parametrize("size", [1, 3, 999])
-def test_chunks_have_the_mean_and_standard_deviation_of_all_rows(size: int) -> None:
-    X = np.random.default_rng(0).standard_normal((1000, 2)) * [1, 1e-3] + [0, 1e6]
-    moments = Moments(X[0])
-    for start in range(0, 1000, size):
-        moments.add(X[start : start + size])
-    assert moments.n_rows == 1000
-    np.testing.assert_allclose(moments.mean, (X - X[0]).mean(axis=0), rtol=1e-12)
-    np.testing.assert_allclose(moments.std, (X - X[0]).std(axis=0), rtol=1e-12)
-
-
-@pytest.mark.parametrize("size", [1, 7, 100])
-def test_what_float32_merges_is_found_in_chunks(size: int) -> None:
-    """float32 holds 24 bits: at 1.7e9, only multiples of 128."""
-    X = np.column_stack([np.arange(100.0), 1.7e9 + np.arange(100.0), np.full(100, 0.1)])
-    found = merged_in_chunks(X[start : start + size] for start in range(0, 100, size))
-    assert found.tolist() == merged_by_float32(X).tolist() == [False, True, False]
