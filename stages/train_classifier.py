@@ -53,7 +53,7 @@ def fit(
                     output = model(X)  # (n_samples, n_classes)
                     loss = loss_function(output, y) / batch.n_rows  # ()
                     loss.backward()
-                    run.add(loss.item() * batch.share, n_correct(output, y) / len(train))
+                    run.add(loss.item() * batch.share, n_correct(output, y) / train.n_rows)
             run.sum_over_ranks(list(network.parameters()))
             optimizer.step()
     return run.finish(*evaluate(stored, train, section.loss_on, class_weight))
@@ -83,12 +83,12 @@ def evaluate(
     model = network if loss_on == "probabilities" else network[:-1]
     loss_function = nn.CrossEntropyLoss(class_weight, reduction="sum")
     loss, correct, divisor = 0.0, 0, 0.0
-    for X, y in rows.whole():
+    for X, y in rows.whole:
         output = model(X)
         loss += loss_function(output, y).item()
         correct += n_correct(output, y)
         divisor += len(y) if class_weight is None else class_weight[y].sum().item()
-    loss, divisor, share = sum_over_ranks([], [loss, divisor, correct / len(rows)])
+    loss, divisor, share = sum_over_ranks([], [loss, divisor, correct / rows.n_rows])
     return loss / divisor, share
 
 

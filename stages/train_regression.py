@@ -52,7 +52,7 @@ def fit(
                 run.add(loss.item() * share)
             run.sum_over_ranks(parameters)
             optimizer.step()
-    return run.finish(squared_error(train, weight, bias) / (len(train) if is_mean else 1))
+    return run.finish(squared_error(train, weight, bias) / (train.n_rows if is_mean else 1))
 
 
 def measure(train: Rows, valid: Rows, weight: Tensor, bias: Tensor | None, is_mean: bool) -> Row:
@@ -61,8 +61,8 @@ def measure(train: Rows, valid: Rows, weight: Tensor, bias: Tensor | None, is_me
     For the reduction by sum, valid_loss is the mean squared error of the validation rows times the
     number of training rows, so that both losses compare.
     """
-    scale = 1 if is_mean else len(train)
-    valid_loss = scale * squared_error(valid, weight, bias) / len(valid)
+    scale = 1 if is_mean else train.n_rows
+    valid_loss = scale * squared_error(valid, weight, bias) / valid.n_rows
     return valid_loss, *coefficients(weight, bias, train)
 
 
@@ -71,7 +71,7 @@ def squared_error(rows: Rows, weight: Tensor, bias: Tensor | None) -> float:
     """Return the sum of (y_hat - y)^2 over all rows."""
     squares = sum(
         nn.functional.mse_loss(forward(x, weight, bias), y, reduction="sum").item()
-        for x, y in rows.whole()
+        for x, y in rows.whole
     )
     return sum_over_ranks([], [squares])[0]
 

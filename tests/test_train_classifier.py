@@ -315,7 +315,7 @@ def test_everything_is_trained_in_the_dtype_of_the_params(
     seen = []
 
     def spy(train: Rows, valid: Rows, network: nn.Sequential, run: Any) -> Any:
-        seen.extend(next(iter(rows.whole()))[0].dtype for rows in (train, valid))
+        seen.extend(next(iter(rows.whole))[0].dtype for rows in (train, valid))
         seen.extend([network[0].weight.dtype, network[1].bias.dtype])
         return fit(train, valid, network, run)
 

@@ -254,7 +254,7 @@ def test_everything_is_trained_in_the_dtype_of_the_params(
     seen = []
 
     def spy(train: Rows, valid: Rows, weight: Tensor, bias: Tensor, run: Any) -> list:
-        chunks = [tensor for rows in (train, valid) for tensor in next(iter(rows.whole()))]
+        chunks = [tensor for rows in (train, valid) for tensor in next(iter(rows.whole))]
         seen.extend(tensor.dtype for tensor in (*chunks, weight, bias))
         return fit(train, valid, weight, bias, run)
 

@@ -102,7 +102,8 @@ def chunk_moments(
     the chunks, and keep their memory from being used again.
     """
     bounds = list(batch.bounds())
-    parts = torch.empty(len(bounds), 1 + 2 * width, dtype=batch.dtype, device=batch.X.device)
+    rows = batch.source
+    parts = torch.empty(len(bounds), 1 + 2 * width, dtype=rows.dtype, device=rows.X.device)
     for part, (start, stop) in zip(parts, bounds, strict=True):
         X, _ = batch.rows(start, stop)
         part.copy_(moments(run(network, X, statistics)))
@@ -165,7 +166,7 @@ def set_statistics(network: nn.Sequential, rows: Rows) -> None:
     linear = network[0]
     assert isinstance(linear, nn.Linear)
     first = [linear_statistics(linear, rows)] if linear.in_features <= FEW else []
-    statistics = batch_statistics(network, rows.whole(), first)
+    statistics = batch_statistics(network, rows.whole, first)
     for layer, (mean, variance) in zip(layers, statistics, strict=True):
         layer.get_buffer("running_mean").copy_(mean)
         layer.get_buffer("running_var").copy_(variance)

@@ -13,55 +13,7 @@ import torch
 from torch import Tensor
 
 from stages.shared.batch_moments import merge_over_ranks, moments
-from stages.shared.chunks import chunk_bounds
 from stages.shared.ranks import gather, n_ranks, share
-
-
-@dataclass(frozen=True)
-class Batch:
-    """This rank's share of a batch: an iterable of chunks (X, y), at least one, perhaps empty.
-
-    X has shape (n, n_features), or (n,) for one feature of a regression, and y (n,). X, and y if it
-    is not a class, have the dtype that is trained in. `n_rows` counts the rows of all ranks, and
-    `share` is their share of the epoch.
-    `order` has the numbers of the rows if they are shuffled; they are those from `start` to `stop`.
-    """
-
-    X: Tensor
-    y: Tensor
-    dtype: torch.dtype
-    chunk_rows: int
-    n_rows: int
-    share: float
-    start: int
-    stop: int
-    order: Tensor | None = None
-
-    @property
-    def n_chunks(self) -> int:
-        """The number of chunks of the rank that has most of them."""
-        return -(-self.n_rows // (n_ranks() * self.chunk_rows))
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the chunks."""
-        for start, stop in self.bounds():
-            yield self.rows(start, stop)
-
-    def bounds(self) -> Iterator[tuple[int, int]]:
-        """Yield the first row, and the row after the last, of each chunk."""
-        if self.start == self.stop:
-            yield self.start, self.stop
-        for start, stop in chunk_bounds(self.stop - self.start, self.chunk_rows):
-            yield self.start + start, self.start + stop
-
-    def rows(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        """Return the rows at these positions."""
-        if self.order is None:
-            X, y = self.X[start:stop], self.y[start:stop]
-        else:
-            order = self.order[start:stop]
-            X, y = self.X.index_select(0, order), self.y.index_select(0, order)
-        return X.to(self.dtype), y.to(self.dtype) if y.is_floating_point() else y
 
 
 @dataclass(frozen=True)
@@ -76,13 +28,15 @@ class Rows:
     dtype: torch.dtype
     chunk_rows: int
 
-    def __len__(self) -> int:
-        """Return the number of rows, of all ranks."""
+    @cached_property
+    def n_rows(self) -> int:
+        """The number of rows, of all ranks."""
         return len(self.y)
 
-    def whole(self) -> Batch:
-        """Return all rows as one batch."""
-        return self.batch(0, len(self), None)
+    @cached_property
+    def whole(self) -> "Batch":
+        """All rows as one batch."""
+        return self.batch(0, self.n_rows, None)
 
     @cached_property
     def covariance(self) -> tuple[Tensor, Tensor]:
@@ -91,55 +45,94 @@ class Rows:
         The covariance is taken around the mean, in a second pass, so that features far from zero
         lose no digits.
         """
-        n_rows = len(self)
-        total = sum_tensors(X.double().sum(dim=0) for X, _ in self.whole())
-        mean = gather(total).sum(dim=0) / n_rows
-        distances = (X.double() - mean for X, _ in self.whole())
+        total = sum_tensors(X.double().sum(dim=0) for X, _ in self.whole)
+        mean = gather(total).sum(dim=0) / self.n_rows
+        distances = (X.double() - mean for X, _ in self.whole)
         products = sum_tensors((X.T @ X).reshape(-1) for X in distances)
-        return mean, gather(products).sum(dim=0).reshape(len(mean), -1) / n_rows
+        return mean, gather(products).sum(dim=0).reshape(len(mean), -1) / self.n_rows
 
     @cached_property
     def target_std(self) -> float:
         """The standard deviation of y."""
-        parts = [moments(y.double()[:, None]) for _, y in self.whole()]
+        parts = [moments(y.double()[:, None]) for _, y in self.whole]
         _, variance = merge_over_ranks(torch.stack(parts))
         return variance.sqrt().item()
 
-    def batch(self, start: int, stop: int, order: Tensor | None) -> Batch:
+    def batch(self, start: int, stop: int, order: Tensor | None) -> "Batch":
         """Return the batch of the rows at positions `start` to `stop`."""
-        n_rows = stop - start
-        return Batch(
-            self.X,
-            self.y,
-            self.dtype,
-            self.chunk_rows,
-            n_rows,
-            n_rows / len(self),
-            *share(start, stop),
-            order,
-        )
+        return Batch(self, stop - start, *share(start, stop), order)
 
     def n_batches(self, batch_size: int | None) -> int:
         """Return the number of batches of an epoch."""
-        return 1 if batch_size is None else -(-len(self) // batch_size)
+        return 1 if batch_size is None else -(-self.n_rows // batch_size)
 
     def n_chunks(self, batch_size: int | None) -> int:
         """Return the number of chunks of an epoch's largest batch."""
-        n_rows = -(-len(self) // self.n_batches(batch_size))
+        n_rows = -(-self.n_rows // self.n_batches(batch_size))
         return self.batch(0, n_rows, None).n_chunks
 
-    def batches(self, batch_size: int | None, seed: int, epoch: int, first: int) -> Iterator[Batch]:
+    def batches(
+        self, batch_size: int | None, seed: int, epoch: int, first: int
+    ) -> Iterator["Batch"]:
         """Yield the batches of an epoch from number `first` on.
 
         Each row is in one of them. Their sizes differ by one at most, so that none is tiny. The
         order of the rows depends on the seed and the epoch, not on the number of ranks.
         """
+        if batch_size is None:
+            yield from [self.whole][first:]
+            return
         n_batches = self.n_batches(batch_size)
-        order = None if batch_size is None else shuffle(len(self), seed, epoch)
-        order = order if order is None else order.to(self.X.device)
+        order = shuffle(self.n_rows, seed, epoch).to(self.X.device)
         for number in range(first, n_batches):
-            start, stop = (k * len(self) // n_batches for k in (number, number + 1))
+            start, stop = (k * self.n_rows // n_batches for k in (number, number + 1))
             yield self.batch(start, stop, order)
+
+
+@dataclass
+class Batch:
+    """This rank's share of a batch: an iterable of chunks (X, y), at least one, perhaps empty.
+
+    X has shape (n, n_features), or (n,) for one feature of a regression, and y (n,). X, and y if it
+    is not a class, have the dtype that is trained in. `n_rows` counts the rows of all ranks, and
+    this rank's are those from `start` to `stop`, of `order` if they are shuffled.
+    """
+
+    source: Rows
+    n_rows: int
+    start: int
+    stop: int
+    order: Tensor | None = None
+
+    @property
+    def share(self) -> float:
+        """The share of the epoch's rows that the batch has."""
+        return self.n_rows / self.source.n_rows
+
+    @property
+    def n_chunks(self) -> int:
+        """The number of chunks of the rank that has most of them."""
+        return -(-self.n_rows // (n_ranks() * self.source.chunk_rows))
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the chunks."""
+        for start, stop in self.bounds():
+            yield self.rows(start, stop)
+
+    def bounds(self) -> Iterator[tuple[int, int]]:
+        """Yield the first row, and the row after the last, of each chunk."""
+        for start in range(self.start, max(self.stop, self.start + 1), self.source.chunk_rows):
+            yield start, min(start + self.source.chunk_rows, self.stop)
+
+    def rows(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """Return the rows at these positions."""
+        X, y, dtype = self.source.X, self.source.y, self.source.dtype
+        if self.order is not None:
+            order = self.order[start:stop]
+            X, y = X.index_select(0, order), y.index_select(0, order)
+        elif stop - start < self.source.n_rows:
+            X, y = X[start:stop], y[start:stop]
+        return X.to(dtype), y.to(dtype) if y.is_floating_point() else y
 
 
 def sum_tensors(tensors: Iterator[Tensor]) -> Tensor:

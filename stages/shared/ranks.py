@@ -63,6 +63,8 @@ def rank() -> int:
 def share(start: int, stop: int) -> tuple[int, int]:
     """Return this rank's part of the rows from `start` to `stop`, perhaps none."""
     n_rows, ranks = stop - start, n_ranks()
+    if ranks == 1:
+        return start, stop
     return start + n_rows * rank() // ranks, start + n_rows * (rank() + 1) // ranks
 
 

@@ -62,8 +62,8 @@ class Run(Generic[Section]):
 
     def epochs(self, rows: Rows) -> Iterator[int]:
         """Yield the number of epochs done so far, up to the last, after which no batches follow."""
-        n_done = self.epoch * len(rows)
-        with progress_bar(self.stage, self.section.epochs * len(rows), done=n_done) as bar:
+        n_done = self.epoch * rows.n_rows
+        with progress_bar(self.stage, self.section.epochs * rows.n_rows, done=n_done) as bar:
             self.bar = bar
             while self.epoch < self.section.epochs:
                 yield self.epoch

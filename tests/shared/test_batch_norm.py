@@ -40,7 +40,7 @@ def gradients(network: nn.Sequential, rows: Rows) -> list[Tensor]:
     """Return the gradients of the mean cross entropy of all rows, chunk by chunk."""
     network = share_batch_norm(network, rows.n_chunks(None))
     loss_function = nn.CrossEntropyLoss(reduction="sum")
-    batch = rows.whole()
+    batch = rows.whole
     with whole_batch(network, batch):
         for X, y in batch:
             (loss_function(network(X), y) / batch.n_rows).backward()
@@ -97,7 +97,7 @@ def test_evaluation_mode_with_the_statistics_of_rows_is_training_mode_on_them(
 @pytest.mark.parametrize("chunk_rows", [7, 1000])
 def test_statistics_are_those_of_update_bn_but_for_the_biased_variance(chunk_rows: int) -> None:
     network, (X, _) = make_network([7, 5]), clusters()
-    statistics = batch_statistics(network, rows_of(X, chunk_rows=chunk_rows).whole())
+    statistics = batch_statistics(network, rows_of(X, chunk_rows=chunk_rows).whole)
     torch.optim.swa_utils.update_bn([X], network)
     for k, (mean, variance) in zip((1, 4), statistics, strict=True):
         stock = network[k]
@@ -110,8 +110,8 @@ def test_statistics_are_those_of_update_bn_but_for_the_biased_variance(chunk_row
 def test_chunks_far_from_zero_lose_no_digits(offset: float) -> None:
     """The square of the mean would swamp the variance; see the remainders of chunks, too."""
     network, (X, _) = make_network(), clusters(offset=offset)
-    ((_, whole),) = batch_statistics(network, rows_of(X).whole())
-    ((_, merged),) = batch_statistics(network, rows_of(X, chunk_rows=7).whole())
+    ((_, whole),) = batch_statistics(network, rows_of(X).whole)
+    ((_, merged),) = batch_statistics(network, rows_of(X, chunk_rows=7).whole)
     torch.testing.assert_close(merged, whole, rtol=1e-6, atol=0)
 
 
@@ -132,5 +132,5 @@ def test_statistics_of_a_linear_layer_follow_from_those_of_its_input(
 def test_computing_statistics_changes_nothing() -> None:
     network, (X, _) = make_network(), clusters()
     before = copy.deepcopy(network.state_dict())
-    batch_statistics(network, rows_of(X, chunk_rows=7).whole())
+    batch_statistics(network, rows_of(X, chunk_rows=7).whole)
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())

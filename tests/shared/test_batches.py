@@ -30,16 +30,16 @@ def be_rank(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_whole_is_all_rows_in_their_order_chunk_by_chunk() -> None:
-    batch = make_rows(10).whole()
+    batch = make_rows(10).whole
     assert numbers(list(batch)) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
     assert (batch.n_rows, batch.n_chunks) == (10, 3)
     assert numbers(list(batch)) == numbers(list(batch))
 
 
 def test_chunks_have_the_dtype_that_is_trained_in() -> None:
-    ((X, y),) = make_rows(3).whole()
+    ((X, y),) = make_rows(3).whole
     assert (X.dtype, y.dtype) == (torch.float64, torch.int64)
-    ((X, y),) = Rows(torch.ones(3, 2), torch.ones(3).double(), torch.float32, 4).whole()
+    ((X, y),) = Rows(torch.ones(3, 2), torch.ones(3).double(), torch.float32, 4).whole
     assert (X.dtype, y.dtype) == (torch.float32, torch.float32)
 
 
@@ -126,7 +126,7 @@ def test_ranks_share_each_batch(be_rank, batch_size: int | None, n_ranks: int) -
     shared: list[list[int]] = [[] for _ in alone]
     for rank in range(n_ranks):
         be_rank(rank, n_ranks)
-        for number, batch in enumerate(rows.batches(batch_size, seed=0, epoch=1, first=0)):
+        for number, batch in enumerate(make_rows(10).batches(batch_size, seed=0, epoch=1, first=0)):
             chunks = numbers(list(batch))
             assert batch.n_rows == len(alone[number])
             assert 1 <= len(chunks) <= batch.n_chunks
@@ -136,7 +136,7 @@ def test_ranks_share_each_batch(be_rank, batch_size: int | None, n_ranks: int) -
 
 def test_rank_without_rows_has_one_empty_chunk(be_rank) -> None:
     be_rank(0, 4)
-    batch = make_rows(3).whole()
+    batch = make_rows(3).whole
     assert numbers(list(batch)) == [[]]
     assert (batch.n_rows, batch.n_chunks) == (3, 1)
 

@@ -221,7 +221,7 @@ def test_variance_of_a_constant_feature_is_stored_as_zero_and_not_as_noise() -> 
     X = torch.full((40, 2), 1 / 3, dtype=torch.float64)
     X[::2] = torch.nextafter(X[::2], torch.tensor(1.0).double())
     network = make_network()
-    _, variance = batch_statistics(network, rows_of(X).whole())[0]
+    _, variance = batch_statistics(network, rows_of(X).whole)[0]
     assert 0 < variance.max() < 1e-20
     assert not publish(network, network.state_dict(), rows_of(X), 3)["1.running_var"].any()
 
