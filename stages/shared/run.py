@@ -16,6 +16,7 @@ from stages.shared.checkpoints import (
     problem_key,
     read_checkpoint,
     save_checkpoint,
+    settings_key,
 )
 from stages.shared.chunks import progress_bar
 from stages.shared.metrics import write_csv
@@ -146,7 +147,8 @@ class Run(Generic[Section]):
         this problem if `tensors`, the file that is trained on, and the device are the same, too.
         """
         self.columns, self.checkpoint_every = columns, checkpoint_every
-        self.find_key = lambda: problem_key(self.section, tensors, device)
+        settings = settings_key(self.section, device)
+        self.find_key = lambda: problem_key(settings, tensors)
 
     def start(self, state: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
         """Go on from a checkpoint of this problem if there is one, and write what is to be kept.
