@@ -59,8 +59,13 @@ class Rows:
         return variance.sqrt().item()
 
     def batch(self, start: int, stop: int, order: Tensor | None) -> "Batch":
-        """Return the batch of the rows at positions `start` to `stop`."""
-        return Batch(self, stop - start, *share(start, stop), order)
+        """Return the batch of the rows at positions `start` to `stop` of `order`."""
+        n_rows = stop - start
+        start, stop = share(start, stop)
+        if order is not None:
+            # A copy: a slice would keep the order of an epoch while that of the next is drawn.
+            start, stop, order = 0, stop - start, order[start:stop].clone()
+        return Batch(self, n_rows, start, stop, order)
 
     def n_batches(self, batch_size: int | None) -> int:
         """Return the number of batches of an epoch."""
@@ -95,7 +100,8 @@ class Batch:
 
     X has shape (n, n_features), or (n,) for one feature of a regression, and y (n,). X, and y if it
     is not a class, have the dtype that is trained in. `n_rows` counts the rows of all ranks, and
-    this rank's are those from `start` to `stop`, of `order` if they are shuffled.
+    this rank's are those from `start` to `stop`. If they are shuffled, those are positions in
+    `order`, which has the numbers of this rank's rows.
     """
 
     source: Rows

@@ -148,3 +148,9 @@ def test_standard_deviation_of_the_target(chunk_rows: int, offset: float) -> Non
     rows = Rows(y, y, torch.float64, chunk_rows)
     expected = y.std(correction=0).item()
     assert rows.target_std == pytest.approx(expected, rel=1e-7 if offset else 1e-14)
+
+
+def test_batch_does_not_keep_the_order_of_its_epoch() -> None:
+    (batch, *_) = make_rows(20).batches(5, seed=0, epoch=0, first=0)
+    assert batch.order is not None
+    assert batch.order.untyped_storage().nbytes() == 5 * 4
