@@ -110,12 +110,16 @@ class Run(Generic[Section]):
     def finish(self, *values: float) -> list[Row]:
         """Record the last row, with the loss ... of all rows, and return the history.
 
-        Raises DivergenceError.
+        Raises DivergenceError if that loss is above the one at the start. In batches, the first
+        row's loss comes from many updates and may be as low as it gets: then the validation loss,
+        the first that is measured, is that of the start if it is higher.
         """
         self.check_finite(values[0])
         self.sums = list(values)
         self.record()
         first, last = self.history[0][1], self.history[-1][1]
+        if self.section.batch_size is not None:
+            first = max(first, self.history[0][1 + len(values)])
         if last > first * (1 + TOLERANCE):
             optimizer = self.section.optimizer
             raise DivergenceError(

@@ -115,6 +115,24 @@ def test_loss_that_rises_on_its_way_or_by_rounding_is_none(losses: list[float]) 
     assert [row[1] for row in rows] == losses
 
 
+@pytest.mark.parametrize(("last", "diverges"), [(4.9, False), (5.1, True)])
+def test_batches_that_begin_at_the_lowest_loss_may_end_above_it(
+    last: float, diverges: bool
+) -> None:
+    """The first loss, 3, is that of three batches; 5, of the validation rows, is that before."""
+    run = make_run(epochs=1, batch_size=3)
+    for epoch in run.epochs(POINTS):
+        run.measured = (5.0 - 2 * epoch,)
+        for _ in run.batches(POINTS, epoch):
+            run.add(1.0)
+            run.sum_over_ranks([])
+    if not diverges:
+        assert run.finish(last) == [(0, 3.0, 5.0), (1, last, 3.0)]
+        return
+    with pytest.raises(DivergenceError, match=r"it went from 5 to 5\.1 in 1 epochs"):
+        run.finish(last)
+
+
 # What is written meanwhile
 
 
