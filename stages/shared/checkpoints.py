@@ -50,9 +50,14 @@ def checkpoint_path(stage: str) -> str:
 
 
 def save_checkpoint(stage: str, content: dict[str, Any]) -> None:
-    """Write a checkpoint in place of the one before."""
-    with atomic_write(checkpoint_path(stage)) as temporary:
-        torch.save(content, temporary)
+    """Write a checkpoint in place of the one before.
+
+    Raises UserError if the disk is full, of which torch, writing the file, would not tell.
+    """
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    with atomic_write(checkpoint_path(stage)) as temporary, open(temporary, "wb") as file:
+        file.write(buffer.getbuffer())
 
 
 def load_checkpoint(content: bytes) -> dict[str, Any]:

@@ -11,10 +11,16 @@ import torch
 from torch import Tensor
 
 from conftest import params_of
+from stages.core.errors import UserError
 from stages.core.optimizers import OPTIMIZERS
 from stages.shared import run as run_module
 from stages.shared.batches import Rows
-from stages.shared.checkpoints import checkpoint_path, load_checkpoint, read_checkpoint
+from stages.shared.checkpoints import (
+    checkpoint_path,
+    load_checkpoint,
+    read_checkpoint,
+    save_checkpoint,
+)
 from stages.shared.run import Run, every
 from stages.shared.training import DivergenceError, make_optimizer
 
@@ -304,6 +310,22 @@ def test_file_that_is_no_checkpoint_is_not_gone_on_from(
     keep_all(monkeypatch, run, tensors)
     train(run, number())
     assert len(run.history) == 5
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files")
+def test_checkpoint_on_a_full_disk_is_a_mistake_in_one_sentence(tensors: str) -> None:
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, before[1]))
+    try:
+        with pytest.raises(UserError) as error:
+            save_checkpoint("train_regression", {"weight": torch.zeros(10_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    path = checkpoint_path("train_regression")
+    assert str(error.value) == f"{path} cannot be written: File too large."
+    assert list(Path(path).parent.iterdir()) == []
 
 
 def test_loading_a_checkpoint_runs_no_code(tensors: str) -> None:
