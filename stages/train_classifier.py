@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from stages.core.schema import TrainClassifier, TrainClassifierSection
 from stages.shared.advice import classifier_remedy
 from stages.shared.batch_norm import set_statistics, share_batch_norm, twin, whole_batch
-from stages.shared.batches import Rows
+from stages.shared.batches import Rows, load_rows
 from stages.shared.metadata import Metadata
 from stages.shared.metrics import write_csv, write_json
 from stages.shared.models import State, build_network, initialize, publish
@@ -105,12 +105,7 @@ def main(params: TrainClassifier) -> None:
         tensors, metadata = load_tensors(TENSORS)
         X = tensors["X_train"]  # (n_samples, n_features)
         train, valid = (
-            Rows(
-                tensors[f"X_{part}"].to(device),
-                tensors[f"y_{part}"].to(device),
-                dtype,
-                section.chunk_rows,
-            )
+            load_rows(tensors[f"X_{part}"], tensors[f"y_{part}"], device, dtype, section.chunk_rows)
             for part in ("train", "valid")
         )
         network = build_network(X.shape[1], section.hidden, len(metadata.labels))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from stages.core.schema import TrainRegression, TrainRegressionSection
 from stages.shared.advice import check_dtype, regression_remedy
-from stages.shared.batches import Rows
+from stages.shared.batches import Rows, load_rows
 from stages.shared.linear import coefficient_names
 from stages.shared.metadata import Metadata
 from stages.shared.metrics import write_csv, write_json
@@ -91,12 +91,7 @@ def main(params: TrainRegression) -> None:
         x = tensors["x_train"]  # (n_samples,), or (n_samples, n_features)
         check_dtype(x, tensors["y_train"], metadata, dtype)
         train, valid = (
-            Rows(
-                tensors[f"x_{part}"].to(device),
-                tensors[f"y_{part}"].to(device),
-                dtype,
-                section.chunk_rows,
-            )
+            load_rows(tensors[f"x_{part}"], tensors[f"y_{part}"], device, dtype, section.chunk_rows)
             for part in ("train", "valid")
         )
         weight = torch.full(x.shape[1:], section.initial_weight, device=device, dtype=dtype)

@@ -57,7 +57,7 @@ class Trained(NamedTuple):
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Trained the tool. The arguments are checked before the slow imports."""
+    """Run the tool. The arguments are checked before the slow imports."""
     parser = make_parser("optimizers", __doc__)
     parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"default: {EPOCHS}")
     parser.add_argument("--lr", type=float, help="default: that of params.yaml")

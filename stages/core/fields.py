@@ -24,6 +24,8 @@ NonNegative = Annotated[float, Field(ge=0, le=1e30, description="a number from 0
 Positive = Annotated[float, Field(gt=0, le=1e30, description="a number > 0 and <= 1e30")]
 Fraction = Annotated[float, Field(gt=0, lt=1, description="a number > 0 and < 1")]
 Count = Annotated[int, Field(ge=1, description="an integer >= 1")]
+# In milliseconds it still fits the 32 bits that sockets take.
+Timeout = Annotated[int, Field(ge=1, le=10**6, description="an integer from 1 to 1000000")]
 TwoOrMore = Annotated[int, Field(ge=2, description="an integer >= 2")]
 # The sizes of batches differ by one, and BatchNorm needs two rows in each.
 BatchSize = Annotated[

@@ -29,6 +29,7 @@ from stages.core.fields import (
     Snapshots,
     Split,
     TablePath,
+    Timeout,
     TwoOrMore,
     Widths,
     invalid,
@@ -177,7 +178,7 @@ class TrainRegression(StageParams):
 
     device: Device
     launcher: Launcher
-    timeout: Count
+    timeout: Timeout
     checkpoint_every: NonNegative
     train_regression: TrainRegressionSection
 
@@ -192,7 +193,7 @@ class TrainClassifier(StageParams):
 
     device: Device
     launcher: Launcher
-    timeout: Count
+    timeout: Timeout
     checkpoint_every: NonNegative
     train_classifier: TrainClassifierSection
 

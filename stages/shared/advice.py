@@ -142,6 +142,7 @@ def change_lr(bound: float, x: Tensor, section: TrainRegressionSection) -> str:
     is_one = math.prod(x.shape[1:]) == 1 and not section.bias
     curvature = "sum(x^2)" if is_one else "largest eigenvalue of X^T X"
     numerator = "n" if section.loss_reduction == "mean" else "1"
+    diverges = "plain SGD diverges" + " with the full batch" * (section.batch_size is not None)
     if (
         section.loss_reduction == "sum"
         and len(x) > MANY_ROWS
@@ -150,13 +151,13 @@ def change_lr(bound: float, x: Tensor, section: TrainRegressionSection) -> str:
         best = bound * len(x)
         return (
             "set train_regression.loss_reduction: mean and train_regression.optimizer.lr: "
-            f"{best / 2:.2g}, half of n / {curvature} = {best:.6g}, from which plain SGD diverges; "
+            f"{best / 2:.2g}, half of n / {curvature} = {best:.6g}, from which {diverges}; "
             f"for the sum it does so from 1 / {curvature} = {bound:.6g}, which falls as rows are "
             "added"
         )
     return (
         f"set train_regression.optimizer.lr: {bound / 2:.2g}, half of {numerator} / {curvature} = "
-        f"{bound:.6g}, from which plain SGD diverges"
+        f"{bound:.6g}, from which {diverges}"
     )
 
 

@@ -148,9 +148,9 @@ def linear_statistics(linear: nn.Linear, rows: Rows) -> Statistics:
     do not change as the network trains: after the first epoch this takes no pass over the rows.
     """
     mean, covariance = rows.covariance
-    weight = linear.weight.double()
+    weight, bias = linear.weight.cpu().double(), linear.bias.cpu().double()
     variance = ((weight @ covariance) * weight).sum(dim=1).clamp(min=0)
-    return (weight @ mean + linear.bias).to(rows.dtype), variance.to(rows.dtype)
+    return (weight @ mean + bias).to(linear.weight), variance.to(linear.weight)
 
 
 @torch.no_grad()

@@ -18,10 +18,7 @@ from stages.shared.ranks import gather, n_ranks, share
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of a part: X, (n, n_features) or (n,), and y, (n,), mapped from their file.
-
-    On a GPU they are in its memory.
-    """
+    """The rows of a part: X, (n, n_features) or (n,), and y, (n,), as `load_rows` returns them."""
 
     X: Tensor
     y: Tensor
@@ -40,27 +37,32 @@ class Rows:
 
     @cached_property
     def covariance(self) -> tuple[Tensor, Tensor]:
-        """Mean, (n_features,), and biased covariance of X, (n, n_features), in float64.
+        """Mean, (n_features,), and biased covariance of X, (n, n_features), in float64 on the CPU.
 
         The covariance is taken around the mean, in a second pass, so that features far from zero
         lose no digits.
         """
-        total = sum_tensors(X.double().sum(dim=0) for X, _ in self.whole)
+        total = sum_tensors(X.cpu().double().sum(dim=0) for X, _ in self.whole)
         mean = gather(total).sum(dim=0) / self.n_rows
-        distances = (X.double() - mean for X, _ in self.whole)
+        distances = (X.cpu().double() - mean for X, _ in self.whole)
         products = sum_tensors((X.T @ X).reshape(-1) for X in distances)
         return mean, gather(products).sum(dim=0).reshape(len(mean), -1) / self.n_rows
 
     @cached_property
     def target_std(self) -> float:
         """The standard deviation of y."""
-        parts = [moments(y.double()[:, None]) for _, y in self.whole]
+        parts = [moments(y.cpu().double()[:, None]) for _, y in self.whole]
         _, variance = merge_over_ranks(torch.stack(parts))
         return variance.sqrt().item()
 
     def batch(self, start: int, stop: int, order: Tensor | None) -> "Batch":
-        """Return the batch of the rows at positions `start` to `stop`."""
-        return Batch(self, stop - start, *share(start, stop), order)
+        """Return the batch of the rows at positions `start` to `stop` of `order`."""
+        n_rows = stop - start
+        start, stop = share(start, stop)
+        if order is not None:
+            # A copy: a slice would keep the order of an epoch while that of the next is drawn.
+            start, stop, order = 0, stop - start, order[start:stop].clone()
+        return Batch(self, n_rows, start, stop, order)
 
     def n_batches(self, batch_size: int | None) -> int:
         """Return the number of batches of an epoch."""
@@ -95,7 +97,8 @@ class Batch:
 
     X has shape (n, n_features), or (n,) for one feature of a regression, and y (n,). X, and y if it
     is not a class, have the dtype that is trained in. `n_rows` counts the rows of all ranks, and
-    this rank's are those from `start` to `stop`, of `order` if they are shuffled.
+    this rank's are those from `start` to `stop`. If they are shuffled, those are positions in
+    `order`, which has the numbers of this rank's rows.
     """
 
     source: Rows
@@ -133,6 +136,18 @@ class Batch:
         elif stop - start < self.source.n_rows:
             X, y = X[start:stop], y[start:stop]
         return X.to(dtype), y.to(dtype) if y.is_floating_point() else y
+
+
+def load_rows(
+    X: Tensor, y: Tensor, device: torch.device, dtype: torch.dtype, chunk_rows: int
+) -> Rows:
+    """Return rows that are mapped from their file, or on a GPU are copied to its memory.
+
+    There they have the dtype that is trained in, since not every GPU has float64.
+    """
+    if device.type != "cpu":
+        X, y = X.to(device, dtype), y.to(device, dtype if y.is_floating_point() else y.dtype)
+    return Rows(X, y, dtype, chunk_rows)
 
 
 def sum_tensors(tensors: Iterator[Tensor]) -> Tensor:

@@ -20,17 +20,25 @@ FOLDER = ".checkpoints"
 STAGES = Path(__file__).parents[1]
 
 
-def problem_key(
-    section: TrainRegressionSection | TrainClassifierSection, tensors: str, device: str
-) -> str:
-    """Return a hash of all that decides the result: parameters, tensors, device, code and torch.
+def settings_key(section: TrainRegressionSection | TrainClassifierSection, device: str) -> bytes:
+    """Return a hash of all that decides the result but the tensors.
 
-    A checkpoint of another problem is not gone on from.
+    Parameters, device, code and torch. The code is that of this moment: asked for later, it may
+    have been edited since it was imported.
     """
     digest = hashlib.sha256(json.dumps(section.model_dump(), sort_keys=True).encode())
     digest.update(f"{device} {torch.__version__}".encode())
     for path in sorted(STAGES.rglob("*.py")):
         digest.update(path.read_bytes())
+    return digest.digest()
+
+
+def problem_key(settings: bytes, tensors: str) -> str:
+    """Return a hash of all that decides the result: what settings_key returns, and the tensors.
+
+    A checkpoint of another problem is not gone on from.
+    """
+    digest = hashlib.sha256(settings)
     with open(tensors, "rb") as file:
         digest.update(hashlib.file_digest(file, "sha1").digest())
     return digest.hexdigest()
@@ -42,9 +50,14 @@ def checkpoint_path(stage: str) -> str:
 
 
 def save_checkpoint(stage: str, content: dict[str, Any]) -> None:
-    """Write a checkpoint in place of the one before."""
-    with atomic_write(checkpoint_path(stage)) as temporary:
-        torch.save(content, temporary)
+    """Write a checkpoint in place of the one before.
+
+    Raises UserError if the disk is full, of which torch, writing the file, would not tell.
+    """
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    with atomic_write(checkpoint_path(stage)) as temporary, open(temporary, "wb") as file:
+        file.write(buffer.getbuffer())
 
 
 def load_checkpoint(content: bytes) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def sum_over_ranks(parameters: Sequence[Tensor], values: Sequence[float]) -> lis
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in trained]
     numbers = torch.tensor(values, dtype=torch.float64)
-    flat = torch.cat([*(part.reshape(-1).double().cpu() for part in gradients), numbers])
+    flat = torch.cat([*(part.reshape(-1).cpu().double() for part in gradients), numbers])
     dist.all_reduce(flat)
     *sums, numbers = flat.split([*(part.numel() for part in gradients), len(values)])
     for parameter, total in zip(trained, sums, strict=True):

@@ -16,6 +16,7 @@ from stages.shared.checkpoints import (
     problem_key,
     read_checkpoint,
     save_checkpoint,
+    settings_key,
 )
 from stages.shared.chunks import progress_bar
 from stages.shared.metrics import write_csv
@@ -109,12 +110,16 @@ class Run(Generic[Section]):
     def finish(self, *values: float) -> list[Row]:
         """Record the last row, with the loss ... of all rows, and return the history.
 
-        Raises DivergenceError.
+        Raises DivergenceError if that loss is above the one at the start. In batches, the first
+        row's loss comes from many updates and may be as low as it gets: then the validation loss,
+        the first that is measured, is that of the start if it is higher.
         """
         self.check_finite(values[0])
         self.sums = list(values)
         self.record()
         first, last = self.history[0][1], self.history[-1][1]
+        if self.section.batch_size is not None:
+            first = max(first, self.history[0][1 + len(values)])
         if last > first * (1 + TOLERANCE):
             optimizer = self.section.optimizer
             raise DivergenceError(
@@ -146,7 +151,8 @@ class Run(Generic[Section]):
         this problem if `tensors`, the file that is trained on, and the device are the same, too.
         """
         self.columns, self.checkpoint_every = columns, checkpoint_every
-        self.find_key = lambda: problem_key(self.section, tensors, device)
+        settings = settings_key(self.section, device)
+        self.find_key = lambda: problem_key(settings, tensors)
 
     def start(self, state: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
         """Go on from a checkpoint of this problem if there is one, and write what is to be kept.

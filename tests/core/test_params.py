@@ -71,6 +71,8 @@ INVALID = [
     ("convert_to_tensors.regression.test_fraction", "0", "a number > 0 and < 1; got 0."),
     ("convert_to_tensors.regression.test_fraction", "1", "a number > 0 and < 1; got 1."),
     ("convert_to_tensors.classification.standardize", "no", "true or false; got 'no'."),
+    ("timeout", "0", "an integer from 1 to 1000000; got 0."),
+    ("timeout", "10000000000", "an integer from 1 to 1000000; got 10000000000."),
     ("train_regression", "5", "a section of keys and values; got 5."),
     ("train_regression.initial_weight", "", "a number from -1e30 to 1e30; got null."),
     ("train_regression.bias", "0", "true or false; got 0."),

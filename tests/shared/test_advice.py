@@ -241,6 +241,14 @@ def test_remedy_for_other_features_is_the_lr(changes: dict[str, Any], bound: str
     )
 
 
+def test_bound_is_that_of_the_full_batch_which_batches_may_exceed() -> None:
+    x = torch.tensor([1.0, -1.0]).repeat(20)
+    assert regression_remedy(x, ["x"], section_with(batch_size=4)) == (
+        "In params.yaml, set train_regression.optimizer.lr: 0.013, half of 1 / sum(x^2) = 0.025, "
+        "from which plain SGD diverges with the full batch."
+    )
+
+
 @pytest.mark.parametrize(
     ("optimizer", "clause"),
     [

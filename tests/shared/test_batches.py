@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from stages.shared import batches, ranks
-from stages.shared.batches import Rows, shuffle
+from stages.shared.batches import Rows, load_rows, shuffle
 
 
 def make_rows(n_rows: int, chunk_rows: int = 4) -> Rows:
@@ -34,6 +34,17 @@ def test_whole_is_all_rows_in_their_order_chunk_by_chunk() -> None:
     assert numbers(list(batch)) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
     assert (batch.n_rows, batch.n_chunks) == (10, 3)
     assert numbers(list(batch)) == numbers(list(batch))
+
+
+def test_rows_stay_in_their_file_or_have_the_dtype_that_is_trained_in_on_a_gpu() -> None:
+    """Apple's GPUs refuse float64, so that copying first and converting later would fail there."""
+    X, y = torch.zeros(3, 2, dtype=torch.float64), torch.arange(3)
+    rows = load_rows(X, y, torch.device("cpu"), torch.float32, 4)
+    assert (rows.X.data_ptr(), rows.y.data_ptr()) == (X.data_ptr(), y.data_ptr())
+    for target, dtype in ((y, torch.int64), (X[:, 0], torch.float32)):
+        rows = load_rows(X, target, torch.device("meta"), torch.float32, 4)  # stands for a GPU
+        assert (rows.X.dtype, rows.y.dtype) == (torch.float32, dtype)
+        assert (rows.X.device.type, rows.y.device.type) == ("meta", "meta")
 
 
 def test_chunks_have_the_dtype_that_is_trained_in() -> None:
@@ -148,3 +159,9 @@ def test_standard_deviation_of_the_target(chunk_rows: int, offset: float) -> Non
     rows = Rows(y, y, torch.float64, chunk_rows)
     expected = y.std(correction=0).item()
     assert rows.target_std == pytest.approx(expected, rel=1e-7 if offset else 1e-14)
+
+
+def test_batch_does_not_keep_the_order_of_its_epoch() -> None:
+    (batch, *_) = make_rows(20).batches(5, seed=0, epoch=0, first=0)
+    assert batch.order is not None
+    assert batch.order.untyped_storage().nbytes() == 5 * 4

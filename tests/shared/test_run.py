@@ -11,10 +11,16 @@ import torch
 from torch import Tensor
 
 from conftest import params_of
+from stages.core.errors import UserError
 from stages.core.optimizers import OPTIMIZERS
 from stages.shared import run as run_module
 from stages.shared.batches import Rows
-from stages.shared.checkpoints import checkpoint_path, load_checkpoint, read_checkpoint
+from stages.shared.checkpoints import (
+    checkpoint_path,
+    load_checkpoint,
+    read_checkpoint,
+    save_checkpoint,
+)
 from stages.shared.run import Run, every
 from stages.shared.training import DivergenceError, make_optimizer
 
@@ -113,6 +119,24 @@ def test_loss_that_ends_above_its_start_is_a_divergence() -> None:
 def test_loss_that_rises_on_its_way_or_by_rounding_is_none(losses: list[float]) -> None:
     rows = play(make_run(epochs=len(losses) - 1), losses)
     assert [row[1] for row in rows] == losses
+
+
+@pytest.mark.parametrize(("last", "diverges"), [(4.9, False), (5.1, True)])
+def test_batches_that_begin_at_the_lowest_loss_may_end_above_it(
+    last: float, diverges: bool
+) -> None:
+    """The first loss, 3, is that of three batches; 5, of the validation rows, is that before."""
+    run = make_run(epochs=1, batch_size=3)
+    for epoch in run.epochs(POINTS):
+        run.measured = (5.0 - 2 * epoch,)
+        for _ in run.batches(POINTS, epoch):
+            run.add(1.0)
+            run.sum_over_ranks([])
+    if not diverges:
+        assert run.finish(last) == [(0, 3.0, 5.0), (1, last, 3.0)]
+        return
+    with pytest.raises(DivergenceError, match=r"it went from 5 to 5\.1 in 1 epochs"):
+        run.finish(last)
 
 
 # What is written meanwhile
@@ -261,12 +285,13 @@ def test_checkpoint_of_other_code_is_not_gone_on_from(
     code.mkdir()
     (code / "a.py").write_text("1")
     monkeypatch.setattr("stages.shared.checkpoints.STAGES", code)
-    run = make_run()
+    run, other = make_run(), make_run()
     keep_all(monkeypatch, run, tensors)
     before = run.find_key()
-    assert run.find_key() == before
     (code / "a.py").write_text("2")
-    assert run.find_key() != before
+    assert run.find_key() == before  # edited while it runs: it goes on with what was imported
+    keep_all(monkeypatch, other, tensors)
+    assert other.find_key() != before
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", "cut"])
@@ -285,6 +310,22 @@ def test_file_that_is_no_checkpoint_is_not_gone_on_from(
     keep_all(monkeypatch, run, tensors)
     train(run, number())
     assert len(run.history) == 5
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files")
+def test_checkpoint_on_a_full_disk_is_a_mistake_in_one_sentence(tensors: str) -> None:
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, before[1]))
+    try:
+        with pytest.raises(UserError) as error:
+            save_checkpoint("train_regression", {"weight": torch.zeros(10_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    path = checkpoint_path("train_regression")
+    assert str(error.value) == f"{path} cannot be written: File too large."
+    assert list(Path(path).parent.iterdir()) == []
 
 
 def test_loading_a_checkpoint_runs_no_code(tensors: str) -> None:
