@@ -29,7 +29,13 @@ from stages.core.files import require_file
 from tools.cli import make_parser, run
 
 PROJECT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/experiments.md", "docs/comparing.md", "docs/your-data.md")
+PAGES = (
+    "README.md",
+    "docs/experiments.md",
+    "docs/comparing.md",
+    "docs/your-data.md",
+    "docs/training.md",
+)
 MARK = "=-=-="  # printed after each command
 TIMEOUT = 1200  # seconds for one page
 # Under `make check-docs`, the `make` of a page would see that another make runs it, and say so.
