@@ -5,6 +5,8 @@ gradients, and so their updates, those of the whole batch. Without torchrun ther
 all of this does nothing.
 """
 
+import ctypes
+import signal
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -17,6 +19,8 @@ from torch import Tensor
 
 from stages.core.errors import UserError
 
+PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
+
 
 @contextmanager
 def process_group(device: str, timeout: int) -> Generator[None, None, None]:
@@ -28,6 +32,7 @@ def process_group(device: str, timeout: int) -> Generator[None, None, None]:
     if not dist.is_torchelastic_launched() or dist.is_initialized():
         yield
         return
+    end_with_torchrun()
     wait = timedelta(seconds=timeout)
     try:
         dist.init_process_group("cpu:gloo,cuda:nccl" if device == "cuda" else "gloo", timeout=wait)
@@ -42,6 +47,12 @@ def process_group(device: str, timeout: int) -> Generator[None, None, None]:
     finally:
         if dist.is_initialized() and sys.exc_info()[0] is None:
             dist.destroy_process_group()
+
+
+def end_with_torchrun() -> None:
+    """Let this rank end if torchrun is killed, which could then not end it; only on Linux."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def is_lost(error: RuntimeError) -> bool:

@@ -193,6 +193,14 @@ def test_divergence_is_reported_once_and_leaves_the_results(folder: Path) -> Non
     assert {path: Path(path).read_bytes() for path in OUTPUTS} == before
 
 
+def is_running(pid: int) -> bool:
+    """Return whether a process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 def ranks_of(process: subprocess.Popen[str]) -> dict[int, int]:
     """Return the process ids of torchrun's ranks, once all train."""
     deadline = time.monotonic() + 60
@@ -230,6 +238,23 @@ def test_lost_rank_ends_the_training_with_nothing_half_written(
         )
     assert {path: Path(path).read_bytes() for path in OUTPUTS} == before
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids.values())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the ranks in /proc")
+def test_ranks_end_if_torchrun_is_killed(folder: Path) -> None:
+    change_params({"train_regression.epochs": 10**7, "checkpoint_every": 0})
+    process = start(folder)
+    pids = ranks_of(process)
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline and any(map(is_running, pids.values())):
+        time.sleep(0.05)
+    left = [pid for pid in pids.values() if is_running(pid)]
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    process.communicate()
+    assert not left
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the ranks in /proc")
