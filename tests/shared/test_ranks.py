@@ -218,24 +218,22 @@ def ranks_of(process: subprocess.Popen[str]) -> dict[int, int]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the ranks in /proc")
-@pytest.mark.parametrize(
-    ("sent", "lost", "reporter"), [(signal.SIGKILL, 1, 0), (signal.SIGKILL, 0, None)]
-)
-def test_lost_rank_ends_the_training_with_nothing_half_written(
-    folder: Path, sent: signal.Signals, lost: int, reporter: int | None
-) -> None:
+@pytest.mark.parametrize("lost", [0, 1])
+def test_lost_rank_ends_the_training_with_nothing_half_written(folder: Path, lost: int) -> None:
     before = {path: Path(path).read_bytes() for path in OUTPUTS}
     change_params({"train_regression.epochs": 10**7, "checkpoint_every": 0})
     process = start(folder)
     pids = ranks_of(process)
-    os.kill(pids[lost], sent)
-    status, message = ended(process)
-    assert status == 1
-    if reporter is not None:
-        assert message == (
-            f"Rank {reporter} lost another rank: it ended, or did not answer within 600 s (timeout "
+    os.kill(pids[lost], signal.SIGKILL)
+    _, errors = process.communicate(timeout=100)
+    assert process.returncode == 1
+    assert "Signal 9 (SIGKILL) received" in errors  # torchrun names the rank that ended
+    # The other one says so, too, unless torchrun was faster and ended it.
+    if "lost another rank" in errors:
+        assert (
+            f"Rank {1 - lost} lost another rank: it ended, or did not answer within 600 s (timeout "
             "in params.yaml). Run the stage again, or go on with launcher: python."
-        )
+        ) in errors
     assert {path: Path(path).read_bytes() for path in OUTPUTS} == before
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids.values())
 
