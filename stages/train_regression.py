@@ -96,8 +96,9 @@ def main(params: TrainRegression) -> None:
         )
         weight = torch.full(x.shape[1:], section.initial_weight, device=device, dtype=dtype)
         weight.requires_grad_()  # (), or (n_features,)
-        bias = torch.zeros((), device=device, dtype=dtype) if section.bias else None
-        bias = None if bias is None else bias.requires_grad_()
+        bias = (
+            torch.zeros((), device=device, dtype=dtype).requires_grad_() if section.bias else None
+        )
         columns = [
             "epoch",
             "loss",
