@@ -44,6 +44,8 @@ def fit(
         if run.is_new_epoch:
             set_statistics(stored, train)
             run.measured = evaluate(stored, valid, section.loss_on, class_weight)
+            if run.needs_untrained:
+                run.untrained = evaluate(stored, train, section.loss_on, class_weight)
             if epoch in section.snapshots:
                 run.snapshots[epoch] = copy_state(network)
         for batch in run.batches(train, epoch):

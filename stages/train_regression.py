@@ -35,6 +35,7 @@ def fit(
 ) -> list[Row]:
     """Train in place; return the history, whose rows are (epoch, loss, valid_loss, weight, ...)."""
     is_mean = run.section.loss_reduction == "mean"
+    n_all = train.n_rows if is_mean else 1
     loss_function = nn.MSELoss(reduction="sum")
     parameters = [weight] if bias is None else [weight, bias]
     optimizer = make_optimizer(parameters, run.section.optimizer)
@@ -42,6 +43,8 @@ def fit(
     for epoch in run.epochs(train):
         if run.is_new_epoch:
             run.measured = measure(train, valid, weight, bias, is_mean)
+            if run.needs_untrained:
+                run.untrained = (squared_error(train, weight, bias) / n_all,)
         for batch in run.batches(train, epoch):
             divisor, share = (batch.n_rows, batch.share) if is_mean else (1, 1)
             optimizer.zero_grad()
@@ -52,7 +55,7 @@ def fit(
                 run.add(loss.item() * share)
             run.sum_over_ranks(parameters)
             optimizer.step()
-    return run.finish(squared_error(train, weight, bias) / (train.n_rows if is_mean else 1))
+    return run.finish(squared_error(train, weight, bias) / n_all)
 
 
 def measure(train: Rows, valid: Rows, weight: Tensor, bias: Tensor | None, is_mean: bool) -> Row:

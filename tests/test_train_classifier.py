@@ -213,6 +213,16 @@ def test_validation_part_may_lack_a_class() -> None:
     assert np.isfinite(rows).all()
 
 
+def test_first_row_in_batches_is_that_of_the_untrained_network() -> None:
+    X, y = map(torch.tensor, article_in_numpy.classification_data())
+    changes = {"epochs": 2, "optimizer": {"name": "Adam", "lr": 0.05}}
+    full, _ = fit_rows(X, y, X, y, make_network(), params_of("train_classifier", changes))
+    section = params_of("train_classifier", changes | {"batch_size": 100})
+    batches, _ = fit_rows(X, y, X, y, make_network(), section)
+    assert batches[0] == pytest.approx(full[0], rel=1e-9)
+    assert batches[1][1] < full[1][1]
+
+
 # Weights of the classes
 
 

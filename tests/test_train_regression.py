@@ -145,6 +145,16 @@ def test_several_weights_and_a_bias_reach_least_squares() -> None:
     assert last[4:] == pytest.approx((1, -2, 3, 0.5), abs=1e-9)
 
 
+@pytest.mark.parametrize(("loss_reduction", "lr"), [("sum", 1e-3), ("mean", 0.1)])
+def test_first_row_in_batches_is_that_of_the_untrained_weight(
+    loss_reduction: str, lr: float
+) -> None:
+    changes = {"epochs": 2, "loss_reduction": loss_reduction, "optimizer": sgd(lr)}
+    full, batches = history(**changes), history(**changes, batch_size=100)
+    assert batches[0] == pytest.approx(full[0], rel=1e-12)
+    assert batches[1, 1] != full[1, 1]
+
+
 def test_training_changes_its_tensors_in_place() -> None:
     x, y, weight = torch.tensor([1.0]).double(), torch.tensor([3.0]).double(), number(0.0)
     section = params_of("train_regression", {"epochs": 1, "optimizer": sgd(0.5)})

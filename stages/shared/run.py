@@ -27,7 +27,7 @@ WRITE_EVERY = 5.0  # seconds between two versions of the history, at least
 MAX_SHARE = 0.02  # of the time, that writing them may take
 
 # What changes as a training goes on, beside the tensors
-POSITION = ("epoch", "n_batches", "sums", "measured", "history", "snapshots")
+POSITION = ("epoch", "n_batches", "sums", "untrained", "measured", "history", "snapshots")
 
 Section = TypeVar("Section", TrainRegressionSection, TrainClassifierSection)
 Row = tuple[int | float, ...]
@@ -39,7 +39,8 @@ class Run(Generic[Section]):
 
     The rows of the history are (epoch, loss, ..., measured ...), and row k is about the parameters
     after k epochs. The loss, and for a classifier the accuracy, are sums over the batches of the
-    epoch, each taken before its update; those of the last row are taken after the last update.
+    epoch, each taken before its update; those of the last row are taken after the last update, and
+    those of the first row are `untrained`, if they are set: its batches soon are trained.
     `measured` is what is measured before the epoch's updates.
     """
 
@@ -50,6 +51,7 @@ class Run(Generic[Section]):
         self.n_batches = 0  # of this epoch, that are done
         self.sums: list[float] = []  # of its batches
         self.batch_sums: list[float] = []  # of this rank's chunks
+        self.untrained: Row = ()
         self.measured: Row = ()
         self.history: list[Row] = []
         self.snapshots: dict[int, State] = {}
@@ -77,6 +79,11 @@ class Run(Generic[Section]):
         """Whether no batch of this epoch is done."""
         return self.n_batches == 0
 
+    @property
+    def needs_untrained(self) -> bool:
+        """Whether loss and accuracy of the untrained model are not those of the first batch."""
+        return self.epoch == 0 and self.section.batch_size is not None
+
     def batches(self, rows: Rows, epoch: int) -> Iterator[Batch]:
         """Yield the batches that are left of an epoch; the last number of epochs has none."""
         if epoch == self.section.epochs:
@@ -102,7 +109,8 @@ class Run(Generic[Section]):
 
     def record(self) -> None:
         """Append the row of this epoch to the history."""
-        self.history.append((self.epoch, *self.sums, *self.measured))
+        values = (self.epoch == 0 and self.untrained) or self.sums
+        self.history.append((self.epoch, *values, *self.measured))
         if not self.bar.disable:
             self.bar.set_postfix(loss=f"{self.sums[0]:.6g}", refresh=False)
         self.sums = []
